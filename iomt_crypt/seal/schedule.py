@@ -1,0 +1,33 @@
+"""Keys of one object, all derived from its data key.
+
+data key (32 random bytes, fresh for each object) -> HKDF-SHA-256 (RFC 5869), salt = object id, info = label.
+One label for one purpose, so no key is ever used for two things.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES = 32
+OBJECT_ID_BYTES = 16
+
+
+@dataclass(frozen=True, repr=False)
+class ObjectKey:
+    """The data key of one object and the random identity it is bound to."""
+
+    data_key: bytes
+    object_id: bytes
+
+    @classmethod
+    def generate(cls) -> ObjectKey:
+        return cls(secrets.token_bytes(KEY_BYTES), secrets.token_bytes(OBJECT_ID_BYTES))
+
+    def derive(self, purpose: str) -> bytes:
+        """32-byte key for ``purpose``, a short constant such as ``"hybrid-1/chaos"``."""
+        info = b"iomt-crypt/1/" + purpose.encode("ascii")
+        return HKDF(hashes.SHA256(), KEY_BYTES, self.object_id, info).derive(self.data_key)
