@@ -1,0 +1,115 @@
+"""What the journal is made of: states, their transitions, tables and rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+
+class State(StrEnum):
+    """Where an object stands on its way to the destination."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    DELIVERED = "delivered"  # the destination said success
+    COMMITTED = "committed"  # ... and answered a storage commitment request; not used yet
+    HELD = "held"  # a person stopped it
+    FAILED = "failed"  # refused too often, or its file is gone; a person has to look
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.SENDING, State.HELD, State.FAILED}),
+    State.SENDING: frozenset({State.QUEUED, State.DELIVERED, State.FAILED}),
+    State.DELIVERED: frozenset({State.COMMITTED}),
+    State.COMMITTED: frozenset(),
+    State.HELD: frozenset({State.QUEUED, State.FAILED}),
+    State.FAILED: frozenset({State.QUEUED, State.HELD}),
+}
+UNFINISHED = (State.QUEUED, State.SENDING)
+
+metadata = sa.MetaData()
+version_table = sa.Table("journal", metadata, sa.Column("schema_version", sa.Integer, nullable=False))
+object_table = sa.Table(
+    "object",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("spool_name", sa.String, nullable=False, unique=True),
+    sa.Column("sop_class_uid", sa.String, nullable=False),
+    sa.Column("sop_instance_uid", sa.String, nullable=False, index=True),
+    sa.Column("original_sop_instance_uid", sa.String, index=True),
+    sa.Column("study_instance_uid", sa.String),
+    sa.Column("series_instance_uid", sa.String),
+    sa.Column("form", sa.String),
+    sa.Column("suite", sa.String),
+    sa.Column("n_frames", sa.Integer),
+    sa.Column("size_bytes", sa.Integer, nullable=False),
+    sa.Column("encrypt_seconds", sa.Float),
+    sa.Column("calling_ae_title", sa.String),
+    sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("refusals", sa.Integer, nullable=False, default=0),
+    sa.Column("not_before", sa.Float, nullable=False, default=0.0),
+    sa.Column("lease_until", sa.Float),
+    sa.Column("delivered_at", sa.Float),
+    sa.Column("reason", sa.String, nullable=False, default=""),
+    sa.Index("object_by_state", "state", "id"),
+    sqlite_autoincrement=True,
+)
+# Archives may drop private blocks; with this copy the object still opens.
+record_table = sa.Table(
+    "record",
+    metadata,
+    sa.Column("object_id", sa.Integer, sa.ForeignKey("object.id"), primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """What is known of an object when it enters the spool. Sizes in bytes; ``received_at`` is Unix time in seconds."""
+
+    spool_name: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    size_bytes: int
+    received_at: float
+    original_sop_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    form: str | None = None
+    suite: str | None = None
+    n_frames: int | None = None
+    encrypt_seconds: float | None = None
+    calling_ae_title: str | None = None
+    record: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the journal."""
+
+    id: int
+    spool_name: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    original_sop_instance_uid: str | None
+    state: State
+    attempts: int
+    refusals: int
+    reason: str
+    size_bytes: int
+    encrypt_seconds: float | None
+    received_at: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many objects are in each state, and when the oldest undelivered one came (Unix time; None: none waits)."""
+
+    by_state: dict[State, int]
+    oldest_waiting_at: float | None

@@ -1,0 +1,257 @@
+"""The journal: one row for each object the node took in, and what became of it.
+
+It is an index over the spool and a history of what was delivered (decision 0003). SQLite in WAL mode, so that the
+command line reads and acts while receiver and forwarder write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from iomt_crypt.errors import ConfigurationError, DiskFullError, InputError, StorageError
+from iomt_crypt.node.entry import SCHEMA_VERSION, TRANSITIONS, UNFINISHED, Entry, NewEntry, State, Totals, metadata
+from iomt_crypt.node.entry import object_table as _object
+from iomt_crypt.node.entry import record_table as _record
+from iomt_crypt.node.entry import version_table as _version
+
+_BUSY_TIMEOUT_MS = 15_000
+
+
+_ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
+
+
+class Journal:
+    """The journal in the file ``path``.
+
+    ``durable`` makes each commit wait for the disk. The receiver does without: its rows can be made again from the
+    spool. The forwarder needs it, because it removes the spool file once 'delivered' is committed.
+    """
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self.path = path
+        # Values of a failed statement stay out of messages and logs.
+        self._engine = sa.create_engine(f"sqlite:///{path}", hide_parameters=True)
+        synchronous = "FULL" if durable else "NORMAL"
+
+        @sa.event.listens_for(self._engine, "connect")
+        def _set_up(connection: Any, _: Any) -> None:
+            for pragma in (
+                f"busy_timeout={_BUSY_TIMEOUT_MS}",
+                "journal_mode=WAL",
+                f"synchronous={synchronous}",
+                "foreign_keys=ON",
+            ):
+                connection.execute(f"PRAGMA {pragma}").close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, *, write: bool = True) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later would fail
+                # with "database is locked" instead of waiting for its turn.
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield connection
+                connection.commit()
+        except OperationalError as error:
+            text = str(error.orig)
+            if "full" in text:
+                raise DiskFullError("journal: no room", hint="make room on the spool's file system") from None
+            raise StorageError(f"journal {self.path}: {text}") from None
+        except SQLAlchemyError as error:
+            raise StorageError(f"journal {self.path}: {type(error).__name__}") from None
+
+    def create(self) -> None:
+        """Make the tables where they are missing.
+
+        Raises
+        ------
+        ConfigurationError
+            When the file is the journal of another version of this package.
+        StorageError
+            When the file cannot be written.
+        """
+        with self._transaction() as connection:
+            metadata.create_all(connection)
+            found = connection.execute(sa.select(_version.c.schema_version)).scalar_one_or_none()
+            if found is None:
+                connection.execute(_version.insert().values(schema_version=SCHEMA_VERSION))
+            elif found != SCHEMA_VERSION:
+                raise ConfigurationError(
+                    f"journal {self.path} has schema version {found}, this package needs {SCHEMA_VERSION}",
+                    hint="use the version of iomt-crypt that wrote it, or move the journal away: "
+                    "the objects in the spool are then taken up again",
+                )
+        self.path.chmod(0o600)
+
+    def add(self, entry: NewEntry) -> int:
+        """Enter an object as queued; return its number."""
+        values = {name: getattr(entry, name) for name in NewEntry.__dataclass_fields__ if name != "record"}
+        with self._transaction() as connection:
+            result = connection.execute(_object.insert().values(**values, state=State.QUEUED))
+            (object_id,) = cast(tuple[int], result.inserted_primary_key)
+            if entry.record is not None:
+                connection.execute(_record.insert().values(object_id=object_id, record=entry.record))
+        return object_id
+
+    def record(self, object_id: int) -> bytes | None:
+        """The copy of the sealed record of an object; None when there is none."""
+        with self._transaction(write=False) as connection:
+            return connection.execute(
+                sa.select(_record.c.record).where(_record.c.object_id == object_id)
+            ).scalar_one_or_none()
+
+    def claim(self, *, limit: int, lease_s: float, now: float | None = None) -> list[Entry]:
+        """Take up to ``limit`` objects that are due, in order of arrival, and mark them as being sent.
+
+        An object waits while an earlier one with the same SOP Instance UID is unfinished, so that the last version
+        received is the last one the archive gets. The claim lasts ``lease_s`` seconds.
+        """
+        now = time.time() if now is None else now
+        earlier = _object.alias()
+        blocked = sa.exists().where(
+            earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
+            earlier.c.id < _object.c.id,
+            earlier.c.state.in_(UNFINISHED),
+        )
+        due = sa.or_(
+            sa.and_(_object.c.state == State.QUEUED, _object.c.not_before <= now),
+            sa.and_(_object.c.state == State.SENDING, _object.c.lease_until <= now),
+        )
+        query = sa.select(*_ENTRY_COLUMNS).where(due, ~blocked).order_by(_object.c.id).limit(limit)
+        with self._transaction() as connection:
+            entries = [_entry(row) for row in connection.execute(query)]
+            if entries:
+                connection.execute(
+                    _object.update()
+                    .where(_object.c.id.in_([entry.id for entry in entries]))
+                    .values(state=State.SENDING, lease_until=now + lease_s)
+                )
+        return entries
+
+    def next_due(self) -> float | None:
+        """When the next queued object is due (Unix time, may be past); None when none waits."""
+        with self._transaction(write=False) as connection:
+            return connection.execute(
+                sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
+            ).scalar_one_or_none()
+
+    def delivered(self, object_id: int, *, reason: str = "") -> None:
+        """Note that the destination answered success or a warning; ``reason`` is the warning."""
+        self._move(
+            [object_id],
+            State.DELIVERED,
+            {"delivered_at": time.time(), "reason": reason, "attempts": _object.c.attempts + 1},
+        )
+
+    def deferred(self, object_id: int, *, reason: str, not_before: float, refused: bool = False) -> None:
+        """Put an object back into the queue after an attempt that failed, not to be tried before ``not_before``."""
+        changes: dict[str, Any] = {"reason": reason, "not_before": not_before, "attempts": _object.c.attempts + 1}
+        if refused:
+            changes["refusals"] = _object.c.refusals + 1
+        self._move([object_id], State.QUEUED, changes)
+
+    def unclaimed(self, object_ids: Sequence[int]) -> None:
+        """Put objects back that were claimed and not tried."""
+        self._move(object_ids, State.QUEUED, {})
+
+    def failed(self, object_id: int, *, reason: str) -> None:
+        """Give an object up; a person finds it with its reason."""
+        self._move([object_id], State.FAILED, {"reason": reason, "attempts": _object.c.attempts + 1})
+
+    def requeue_sending(self) -> int:
+        """Queue again what a dead forwarder had claimed; return how many objects that were."""
+        with self._transaction() as connection:
+            result = connection.execute(
+                _object.update().where(_object.c.state == State.SENDING).values(state=State.QUEUED, lease_until=None)
+            )
+            return int(result.rowcount)
+
+    def hold(self, object_ids: Sequence[int] | None, *, reason: str) -> int:
+        """Stop queued or failed objects (None: all that are queued); return how many."""
+        sources = (State.QUEUED,) if object_ids is None else (State.QUEUED, State.FAILED)
+        return self._act(object_ids, sources, State.HELD, {"reason": reason})
+
+    def release(self, object_ids: Sequence[int] | None) -> int:
+        """Queue held objects (None: all) again; return how many."""
+        return self._act(object_ids, (State.HELD,), State.QUEUED, {"reason": "", "not_before": 0.0})
+
+    def resend(self, object_ids: Sequence[int] | None) -> int:
+        """Queue failed objects (None: all) with fresh attempts; return how many.
+
+        Named objects may also be queued ones that wait for their next attempt: they are then due at once.
+        """
+        sources = (State.FAILED,) if object_ids is None else (State.FAILED, State.QUEUED)
+        return self._act(object_ids, sources, State.QUEUED, {"reason": "", "not_before": 0.0, "refusals": 0})
+
+    def entries(self, *, state: State | None = None, limit: int | None = None) -> list[Entry]:
+        """Rows in order of arrival, of one state or of all."""
+        query = sa.select(*_ENTRY_COLUMNS).order_by(_object.c.id).limit(limit)
+        if state is not None:
+            query = query.where(_object.c.state == state)
+        with self._transaction(write=False) as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def states(self) -> dict[str, State]:
+        """State of each object by its spool name."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute(sa.select(_object.c.spool_name, _object.c.state))
+            return {name: State(state) for name, state in rows}
+
+    def totals(self) -> Totals:
+        """Count the objects by state."""
+        counts = sa.select(_object.c.state, sa.func.count()).group_by(_object.c.state)
+        oldest = sa.select(sa.func.min(_object.c.received_at)).where(_object.c.state.in_(UNFINISHED))
+        with self._transaction(write=False) as connection:
+            found = {State(state): int(n) for state, n in connection.execute(counts)}
+            waiting = connection.execute(oldest).scalar_one_or_none()
+        return Totals({state: found.get(state, 0) for state in State}, waiting)
+
+    def _move(self, object_ids: Sequence[int], target: State, changes: dict[str, Any]) -> None:
+        """Move objects to ``target``; raise StorageError, and change none, when one is in a state that forbids it."""
+        sources = [state for state, targets in TRANSITIONS.items() if target in targets]
+        with self._transaction() as connection:
+            result = connection.execute(
+                _object.update()
+                .where(_object.c.id.in_(object_ids), _object.c.state.in_(sources))
+                .values(state=target, lease_until=None, **changes)
+            )
+            if result.rowcount != len(object_ids):
+                raise StorageError(f"journal: {len(object_ids)} objects cannot all become {target}: {object_ids}")
+
+    def _act(
+        self, object_ids: Sequence[int] | None, sources: Sequence[State], target: State, changes: dict[str, Any]
+    ) -> int:
+        update = _object.update().where(_object.c.state.in_(sources)).values(state=target, **changes)
+        with self._transaction() as connection:
+            if object_ids is not None:
+                _require_states(connection, object_ids, sources)
+                update = update.where(_object.c.id.in_(object_ids))
+            return int(connection.execute(update).rowcount)
+
+
+def _require_states(connection: sa.Connection, object_ids: Sequence[int], sources: Sequence[State]) -> None:
+    rows = connection.execute(sa.select(_object.c.id, _object.c.state).where(_object.c.id.in_(object_ids)))
+    found = {int(object_id): State(state) for object_id, state in rows}
+    for object_id in object_ids:
+        if object_id not in found:
+            raise InputError(f"object {object_id} is not in the journal", hint="'iomt-crypt node queue' lists them")
+        if found[object_id] not in sources:
+            wanted = " or ".join(sources)
+            raise InputError(f"object {object_id} is {found[object_id]}, not {wanted}; nothing was changed")
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    values = dict(row._mapping)
+    values["state"] = State(values["state"])
+    return Entry(**values)

@@ -1,0 +1,201 @@
+"""The spool: encrypted objects on disk, between the answer to the sender and the delivery.
+
+An object is in the spool from the moment its file has its final name, and that happens only when every byte of it is
+on the disk. So the folder alone says what the node has promised to deliver; the journal is its index (decision 0003).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from iomt_crypt.errors import DiskFullError, StorageError
+from iomt_crypt.node.status import is_disk_full
+
+_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{8}\.dcm")
+
+
+class Draft:
+    """One object on its way into the spool: write to ``file``, then `Spool.commit`.
+
+    ``file`` is a seekable binary file open for reading and writing, mode 0600, invisible to the forwarder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # Arrival time first, so that names sort by arrival; random, so that no two receptions share a name, not even
+        # two of the same SOP instance.
+        self.name = f"{time.time_ns():020d}-{os.urandom(4).hex()}.dcm"
+        self.path = folder / f"{self.name}.tmp"
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 16)
+
+    def discard(self) -> None:
+        """Close and remove the file; does nothing when the draft was committed."""
+        # On a full disk the last flush fails; the file is closed and goes away all the same.
+        with suppress(OSError):
+            self.file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Spool:
+    """A folder with ``incoming/`` (half-written), ``objects/`` (complete), the journal and the lock.
+
+    ``reserve_bytes`` is the free space that new objects may not touch.
+    """
+
+    def __init__(self, folder: Path, *, reserve_bytes: int = 0) -> None:
+        self.folder = folder
+        self.incoming = folder / "incoming"
+        self.objects = folder / "objects"
+        self.journal_path = folder / "journal.sqlite3"
+        self.reserve_bytes = reserve_bytes
+
+    def create(self) -> None:
+        """Make the folders, mode 0700, where they are missing.
+
+        Raises
+        ------
+        StorageError
+            When a folder cannot be made.
+        """
+        try:
+            for folder in (self.folder, self.incoming, self.objects):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"spool folder {self.folder}: {error.strerror}", hint="choose a folder that the node's user may write"
+            ) from error
+
+    def free_bytes(self) -> int:
+        """Bytes that this user may still write to the file system of the spool."""
+        return shutil.disk_usage(self.folder).free
+
+    def require_room(self, size_bytes: int) -> None:
+        """Check that ``size_bytes`` more leave the reserve untouched.
+
+        Raises
+        ------
+        DiskFullError
+            When they do not.
+        """
+        free = self.free_bytes()
+        if free - size_bytes < self.reserve_bytes:
+            raise DiskFullError(
+                f"spool has {free} bytes free, {size_bytes} wanted, reserve {self.reserve_bytes}",
+                hint="make room on the spool's file system",
+            )
+
+    @contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """Open a draft; what was not committed when the block ends leaves no trace."""
+        draft = Draft(self.incoming)
+        try:
+            yield draft
+        finally:
+            draft.discard()
+
+    def commit(self, draft: Draft) -> Path:
+        """Make the draft durable and give it its place; return the path of the object.
+
+        When this returns, the object survives a power cut: its bytes are synced before the rename, the folder after.
+
+        Raises
+        ------
+        OSError
+            When the disk does not take it (ENOSPC, EIO); the object is then not in the spool.
+        """
+        draft.file.flush()
+        os.fsync(draft.file.fileno())
+        draft.file.close()
+        path = self.objects / draft.name
+        draft.path.rename(path)
+        try:
+            sync_folder(self.objects)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def path(self, name: str) -> Path:
+        """Where the object called ``name`` lies."""
+        return self.objects / name
+
+    def names(self) -> list[str]:
+        """Names of the complete objects, in order of arrival."""
+        with os.scandir(self.objects) as entries:
+            return sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name))
+
+    def remove(self, name: str) -> None:
+        """Remove an object that was delivered; one that is gone already is no error."""
+        self.path(name).unlink(missing_ok=True)
+
+    def clear_incoming(self) -> int:
+        """Remove what a dead receiver left half-written; return how many files that were."""
+        n_removed = 0
+        for path in self.incoming.iterdir():
+            path.unlink(missing_ok=True)
+            n_removed += 1
+        return n_removed
+
+    def lock(self) -> int:
+        """Take the spool for this node; return the descriptor that holds the lock.
+
+        The lock belongs to the open file, so children that inherit the descriptor keep it until the last of them is
+        gone: a new node cannot start beside the remains of one whose supervisor was killed.
+
+        Raises
+        ------
+        StorageError
+            When another node has it.
+        """
+        descriptor = os.open(self.folder / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise StorageError(
+                f"another node uses the spool {self.folder}", hint="one node per spool: stop the other, or change it"
+            ) from error
+        return descriptor
+
+    def announce(self, facts: dict[str, Any]) -> None:
+        """Write ``facts`` to ``node.json``, whole or not at all."""
+        temporary = self.folder / f"node.json.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        temporary.replace(self.folder / "node.json")
+
+    def announced(self) -> dict[str, Any] | None:
+        """Read ``node.json``; None when there is none."""
+        try:
+            facts = json.loads((self.folder / "node.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def withdraw(self) -> None:
+        """Remove ``node.json``: the node no longer listens."""
+        (self.folder / "node.json").unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(error: OSError, where: str) -> StorageError:
+    """Make ``error`` one of ours: no room, or a disk that does not work."""
+    if is_disk_full(error):
+        return DiskFullError(f"{where}: no room", hint="make room on the spool's file system")
+    return StorageError(f"{where}: {error.strerror or type(error).__name__}")
