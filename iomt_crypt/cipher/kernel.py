@@ -1,0 +1,204 @@
+"""The compiled inner loops of the numba backend. They release the GIL and read and write only what they are given.
+
+Layout of a *half*: one 64-byte aligned array of words; word `lead` is the half's first. Before and behind its words
+there is room for a halo of a row and a word, so that no tap of the convolution needs a modulo, and for zeros up to
+the next multiple of 1024 bytes, which the pooling reads. Halo and zeros overlap: each is written just before use.
+
+8-bit words are convolved as 16-bit ones with the weights in the upper byte: sums modulo 2^8 then are the upper byte
+of sums modulo 2^16 and the sign bit is the same one, so that one loop with 16-bit lanes serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+from iomt_crypt.cipher.constant import (
+    CHANNELS,
+    LANE_STEP_BYTES,
+    LANES,
+    MAX_PARTS,
+    POOL_BLOCK_BYTES,
+    POOL_PAIRS,
+    POOL_PASSES,
+)
+
+# Bytes of the target that one pass of all loops takes; with its scratch it stays in the first-level cache.
+_BLOCK_BYTES = 2048
+_BLOCK_STEPS = _BLOCK_BYTES // LANE_STEP_BYTES
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _kernel(function: _Function) -> _Function:
+    """Compile on first use without the GIL, and keep the machine code on disk where that is possible."""
+    options = {"nogil": True, "boundscheck": False}
+    try:
+        return cast(_Function, numba.njit(function, cache=True, **options))
+    except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
+        return cast(_Function, numba.njit(function, **options))
+
+
+@_kernel
+def _convolve(up, mid, down, count, kernel, mix, out):  # type: ignore[no-untyped-def]  # compiled for 8 and 16 bit
+    """out[i] = sum over channels of mix * relu(bias + 3x3 taps), for `count` words, modulo 2^16."""
+    word = np.uint16
+    for i in range(count):
+        out[i] = 0
+    for channel in range(CHANNELS):
+        # Scalars, because weights read inside the loop could alias `out`, which stops vectorisation.
+        w0, w1, w2 = kernel[channel, 0], kernel[channel, 1], kernel[channel, 2]
+        w3, w4, w5 = kernel[channel, 3], kernel[channel, 4], kernel[channel, 5]
+        w6, w7, w8 = kernel[channel, 6], kernel[channel, 7], kernel[channel, 8]
+        bias, scale = kernel[channel, 9], mix[channel]
+        for i in range(count):
+            hidden = word(
+                bias
+                + (w0 * up[i] + w1 * up[i + 1] + w2 * up[i + 2])
+                + (w3 * mid[i] + w4 * mid[i + 1] + w5 * mid[i + 2])
+                + (w6 * down[i] + w7 * down[i + 1] + w8 * down[i + 2])
+            )
+            out[i] = word(out[i] + scale * word(max(np.int16(hidden), np.int16(0))))
+
+
+@_kernel
+def _logistic_step(state, weyl, increment, stream, start):  # type: ignore[no-untyped-def]
+    """One step of all lanes: 128 words of key stream from `start`."""
+    for lane in range(LANES):
+        step = np.uint32(weyl[lane] + increment[lane])
+        weyl[lane] = step
+        product = np.uint64(state[lane]) * np.uint64(np.uint32(~state[lane]))
+        stream[start + lane] = np.uint32(product >> np.uint64(8)) ^ step
+        state[lane] = np.uint32(np.uint32(product >> np.uint64(30)) + step)
+
+
+@_kernel
+def _pool_block(words, start, first_keys, second_keys, features, block):  # type: ignore[no-untyped-def]
+    """Write the two 64-bit NH values of the 256 words at `start`."""
+    first = words[start : start + POOL_PAIRS]
+    second = words[start + POOL_PAIRS : start + 2 * POOL_PAIRS]
+    low = np.uint64(0)
+    high = np.uint64(0)
+    for i in range(POOL_PAIRS):
+        low += np.uint64(np.uint32(first[i] + first_keys[i])) * np.uint64(np.uint32(second[i] + second_keys[i]))
+        high += np.uint64(np.uint32(first[i] + first_keys[i + 1])) * np.uint64(
+            np.uint32(second[i] + second_keys[i + 1])
+        )
+    features[POOL_PASSES * block] = low
+    features[POOL_PASSES * block + 1] = high
+
+
+@_kernel
+def _clear_tail(half, lead, n_words):  # type: ignore[no-untyped-def]
+    """Put zeros behind the words, up to the next whole pooled block; return the number of blocks."""
+    n_bytes = n_words * half.itemsize
+    n_blocks = (n_bytes + POOL_BLOCK_BYTES - 1) // POOL_BLOCK_BYTES
+    for i in range(lead + n_words, lead + n_blocks * POOL_BLOCK_BYTES // half.itemsize):
+        half[i] = 0
+    return n_blocks
+
+
+@_kernel
+def pool(half, lead, n_words, pool_keys, features):  # type: ignore[no-untyped-def]
+    """Pool a half into uint64 `features`, two values for each block of 1024 bytes."""
+    n_blocks = _clear_tail(half, lead, n_words)
+    words = half[lead:].view(np.uint32)
+    for block in range(n_blocks):
+        _pool_block(words, 2 * POOL_PAIRS * block, pool_keys[0], pool_keys[1], features, block)
+
+
+@_kernel
+def _fill_halo(half, lead, n_words, reach):  # type: ignore[no-untyped-def]
+    """Continue the words periodically: `reach` of them in front, and one more than that behind.
+
+    The loops run outwards and read what they wrote, which is the modulo for halves shorter than the halo.
+    """
+    for i in range(lead + n_words, lead + n_words + reach + 1):
+        half[i] = half[i - n_words]
+    for i in range(lead - 1, lead - 1 - reach, -1):
+        half[i] = half[i + n_words]
+
+
+@_kernel
+def run_round(  # type: ignore[no-untyped-def]
+    source, n_source, target, n_target, lead, row_length, kernel, mix, seeds, decrypting, pooling, pool_keys, features
+):
+    """Apply or undo one round on `target`; if `pooling`, pool the changed target too, while it is in the cache.
+
+    `kernel` and `mix` are uint16 and, for 8-bit halves, in the upper byte (`kernel` only).
+    """
+    word = target.dtype.type
+    shift = np.uint16(16 - 8 * target.itemsize)
+    block_words = _BLOCK_BYTES // target.itemsize
+    state, weyl = seeds[0].copy(), seeds[1].copy()
+    increment = seeds[2] | np.uint32(1)
+    stream = np.empty(_BLOCK_BYTES // 4, np.uint32)
+    stream_words = stream.view(target.dtype)
+    coupled = np.zeros(block_words, np.uint16)
+    _clear_tail(target, lead, n_target)
+    _fill_halo(source, lead, n_source, row_length + 1)
+    words = target[lead:].view(np.uint32)
+    for start in range(0, n_target, block_words):
+        count = min(block_words, n_target - start)
+        n_bytes = count * target.itemsize
+        for step in range((n_bytes + LANE_STEP_BYTES - 1) // LANE_STEP_BYTES):
+            _logistic_step(state, weyl, increment, stream, step * LANES)
+        if n_source > 0:  # the network of nothing is zero
+            first = lead + start - 1
+            up, mid, down = source[first - row_length :], source[first:], source[first + row_length :]
+            _convolve(up, mid, down, count, kernel, mix, coupled)
+        changed = target[lead + start : lead + start + count]
+        if decrypting:
+            for i in range(count):
+                changed[i] = word((changed[i] ^ stream_words[i]) - word(coupled[i] >> shift))
+        else:
+            for i in range(count):
+                changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream_words[i]
+        if pooling:
+            first_block = start * target.itemsize // POOL_BLOCK_BYTES
+            for block in range(first_block, first_block + (n_bytes + POOL_BLOCK_BYTES - 1) // POOL_BLOCK_BYTES):
+                _pool_block(words, 2 * POOL_PAIRS * block, pool_keys[0], pool_keys[1], features, block)
+
+
+@_kernel
+def _run_order(n_parts, seeds):  # type: ignore[no-untyped-def]
+    """Fisher-Yates over the runs: order[k] is the run that comes to place k."""
+    state, weyl = seeds[0].copy(), seeds[1].copy()
+    increment = seeds[2] | np.uint32(1)
+    draws = np.empty(MAX_PARTS, np.uint32)
+    for step in range((n_parts + LANES - 1) // LANES):
+        _logistic_step(state, weyl, increment, draws, step * LANES)
+    order = np.arange(n_parts)
+    for draw in range(n_parts - 1):
+        last = n_parts - 1 - draw
+        chosen = np.int64((np.uint64(draws[draw]) * np.uint64(last + 1)) >> np.uint64(32))
+        order[last], order[chosen] = order[chosen], order[last]
+    return order
+
+
+@_kernel
+def _copy_run(left, right, lead, n_left, source_start, output, output_start, count):  # type: ignore[no-untyped-def]
+    """Copy words of left + right, which a run may straddle."""
+    from_left = min(max(n_left - source_start, 0), count)
+    a = lead + source_start
+    output[output_start : output_start + from_left] = left[a : a + from_left]
+    b = lead + source_start + from_left - n_left
+    rest = count - from_left
+    output[output_start + from_left : output_start + count] = right[b : b + rest]
+
+
+@_kernel
+def move(left, right, lead, n_left, run_length, n_parts, seeds, decrypting, output):  # type: ignore[no-untyped-def]
+    """Write the words of both halves to `output` in the new order, or in the old one if `decrypting`."""
+    order = _run_order(n_parts, seeds)
+    for place in range(n_parts):
+        if decrypting:
+            here, there = place, order[place]
+        else:
+            here, there = order[place], place
+        _copy_run(left, right, lead, n_left, here * run_length, output, there * run_length, run_length)
+    tail = n_parts * run_length
+    _copy_run(left, right, lead, n_left, tail, output, tail, output.size - tail)
