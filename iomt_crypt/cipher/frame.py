@@ -45,7 +45,9 @@ def encrypt(samples: Samples, key: bytes, *, tweak: bytes = b"", backend: Backen
     """
     _check_samples("samples", samples)
     output = np.empty(samples.shape, samples.dtype)
-    encrypt_into(np.ascontiguousarray(samples), output, key, tweak=tweak, row_length=_row_length(samples), backend=backend)
+    encrypt_into(
+        np.ascontiguousarray(samples), output, key, tweak=tweak, row_length=_row_length(samples), backend=backend
+    )
     return output
 
 
@@ -53,7 +55,9 @@ def decrypt(samples: Samples, key: bytes, *, tweak: bytes = b"", backend: Backen
     """Undo `encrypt`; the shape must be the one that was encrypted (its row length is part of the cipher)."""
     _check_samples("samples", samples)
     output = np.empty(samples.shape, samples.dtype)
-    decrypt_into(np.ascontiguousarray(samples), output, key, tweak=tweak, row_length=_row_length(samples), backend=backend)
+    decrypt_into(
+        np.ascontiguousarray(samples), output, key, tweak=tweak, row_length=_row_length(samples), backend=backend
+    )
     return output
 
 

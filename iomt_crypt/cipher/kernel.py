@@ -6,6 +6,8 @@ the next multiple of 1024 bytes, which the pooling reads. Halo and zeros overlap
 
 8-bit words are convolved as 16-bit ones with the weights in the upper byte: sums modulo 2^8 then are the upper byte
 of sums modulo 2^16 and the sign bit is the same one, so that one loop with 16-bit lanes serves both.
+
+numba freezes the constants into the machine code that it caches, and renews the cache only when this file changes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from iomt_crypt.cipher.constant import (
     CHANNELS,
@@ -24,26 +27,29 @@ from iomt_crypt.cipher.constant import (
     POOL_BLOCK_BYTES,
     POOL_PAIRS,
     POOL_PASSES,
+    Samples,
 )
 
 # Bytes of the target that one pass of all loops takes; with its scratch it stays in the first-level cache.
 _BLOCK_BYTES = 2048
-_BLOCK_STEPS = _BLOCK_BYTES // LANE_STEP_BYTES
+
+_U16 = npt.NDArray[np.uint16]
+_U32 = npt.NDArray[np.uint32]
+_U64 = npt.NDArray[np.uint64]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _kernel(function: _Function) -> _Function:
     """Compile on first use without the GIL, and keep the machine code on disk where that is possible."""
-    options = {"nogil": True, "boundscheck": False}
     try:
-        return cast(_Function, numba.njit(function, cache=True, **options))
+        return cast(_Function, numba.njit(function, nogil=True, boundscheck=False, cache=True))
     except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
-        return cast(_Function, numba.njit(function, **options))
+        return cast(_Function, numba.njit(function, nogil=True, boundscheck=False))
 
 
 @_kernel
-def _convolve(up, mid, down, count, kernel, mix, out):  # type: ignore[no-untyped-def]  # compiled for 8 and 16 bit
+def _convolve(up: Samples, mid: Samples, down: Samples, count: int, kernel: _U16, mix: _U16, out: _U16) -> None:
     """out[i] = sum over channels of mix * relu(bias + 3x3 taps), for `count` words, modulo 2^16."""
     word = np.uint16
     for i in range(count):
@@ -65,7 +71,7 @@ def _convolve(up, mid, down, count, kernel, mix, out):  # type: ignore[no-untype
 
 
 @_kernel
-def _logistic_step(state, weyl, increment, stream, start):  # type: ignore[no-untyped-def]
+def _logistic_step(state: _U32, weyl: _U32, increment: _U32, stream: _U32, start: int) -> None:
     """One step of all lanes: 128 words of key stream from `start`."""
     for lane in range(LANES):
         step = np.uint32(weyl[lane] + increment[lane])
@@ -76,7 +82,7 @@ def _logistic_step(state, weyl, increment, stream, start):  # type: ignore[no-un
 
 
 @_kernel
-def _pool_block(words, start, first_keys, second_keys, features, block):  # type: ignore[no-untyped-def]
+def _pool_block(words: _U32, start: int, first_keys: _U32, second_keys: _U32, features: _U64, block: int) -> None:
     """Write the two 64-bit NH values of the 256 words at `start`."""
     first = words[start : start + POOL_PAIRS]
     second = words[start + POOL_PAIRS : start + 2 * POOL_PAIRS]
@@ -92,26 +98,18 @@ def _pool_block(words, start, first_keys, second_keys, features, block):  # type
 
 
 @_kernel
-def _clear_tail(half, lead, n_words):  # type: ignore[no-untyped-def]
-    """Put zeros behind the words, up to the next whole pooled block; return the number of blocks."""
-    n_bytes = n_words * half.itemsize
-    n_blocks = (n_bytes + POOL_BLOCK_BYTES - 1) // POOL_BLOCK_BYTES
+def pool(half: Samples, lead: int, n_words: int, pool_keys: _U32, features: _U64) -> None:
+    """Pool a half into uint64 `features`, two values for each block of 1024 bytes; the last is padded with zeros."""
+    n_blocks = (n_words * half.itemsize + POOL_BLOCK_BYTES - 1) // POOL_BLOCK_BYTES
     for i in range(lead + n_words, lead + n_blocks * POOL_BLOCK_BYTES // half.itemsize):
         half[i] = 0
-    return n_blocks
-
-
-@_kernel
-def pool(half, lead, n_words, pool_keys, features):  # type: ignore[no-untyped-def]
-    """Pool a half into uint64 `features`, two values for each block of 1024 bytes."""
-    n_blocks = _clear_tail(half, lead, n_words)
     words = half[lead:].view(np.uint32)
     for block in range(n_blocks):
         _pool_block(words, 2 * POOL_PAIRS * block, pool_keys[0], pool_keys[1], features, block)
 
 
 @_kernel
-def _fill_halo(half, lead, n_words, reach):  # type: ignore[no-untyped-def]
+def _fill_halo(half: Samples, lead: int, n_words: int, reach: int) -> None:
     """Continue the words periodically: `reach` of them in front, and one more than that behind.
 
     The loops run outwards and read what they wrote, which is the modulo for halves shorter than the halo.
@@ -123,10 +121,19 @@ def _fill_halo(half, lead, n_words, reach):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def run_round(  # type: ignore[no-untyped-def]
-    source, n_source, target, n_target, lead, row_length, kernel, mix, seeds, decrypting, pooling, pool_keys, features
-):
-    """Apply or undo one round on `target`; if `pooling`, pool the changed target too, while it is in the cache.
+def run_round(
+    source: Samples,
+    n_source: int,
+    target: Samples,
+    n_target: int,
+    lead: int,
+    row_length: int,
+    kernel: _U16,
+    mix: _U16,
+    seeds: _U32,
+    decrypting: bool,
+) -> None:
+    """Apply or undo one round on `target`.
 
     `kernel` and `mix` are uint16 and, for 8-bit halves, in the upper byte (`kernel` only).
     """
@@ -138,9 +145,7 @@ def run_round(  # type: ignore[no-untyped-def]
     stream = np.empty(_BLOCK_BYTES // 4, np.uint32)
     stream_words = stream.view(target.dtype)
     coupled = np.zeros(block_words, np.uint16)
-    _clear_tail(target, lead, n_target)
     _fill_halo(source, lead, n_source, row_length + 1)
-    words = target[lead:].view(np.uint32)
     for start in range(0, n_target, block_words):
         count = min(block_words, n_target - start)
         n_bytes = count * target.itemsize
@@ -157,14 +162,10 @@ def run_round(  # type: ignore[no-untyped-def]
         else:
             for i in range(count):
                 changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream_words[i]
-        if pooling:
-            first_block = start * target.itemsize // POOL_BLOCK_BYTES
-            for block in range(first_block, first_block + (n_bytes + POOL_BLOCK_BYTES - 1) // POOL_BLOCK_BYTES):
-                _pool_block(words, 2 * POOL_PAIRS * block, pool_keys[0], pool_keys[1], features, block)
 
 
 @_kernel
-def _run_order(n_parts, seeds):  # type: ignore[no-untyped-def]
+def _run_order(n_parts: int, seeds: _U32) -> npt.NDArray[np.int64]:
     """Fisher-Yates over the runs: order[k] is the run that comes to place k."""
     state, weyl = seeds[0].copy(), seeds[1].copy()
     increment = seeds[2] | np.uint32(1)
@@ -180,18 +181,40 @@ def _run_order(n_parts, seeds):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _copy_run(left, right, lead, n_left, source_start, output, output_start, count):  # type: ignore[no-untyped-def]
+def _copy_run(
+    left: Samples,
+    right: Samples,
+    lead: int,
+    n_left: int,
+    source_start: int,
+    output: Samples,
+    output_start: int,
+    count: int,
+) -> None:
     """Copy words of left + right, which a run may straddle."""
-    from_left = min(max(n_left - source_start, 0), count)
-    a = lead + source_start
-    output[output_start : output_start + from_left] = left[a : a + from_left]
-    b = lead + source_start + from_left - n_left
-    rest = count - from_left
-    output[output_start + from_left : output_start + count] = right[b : b + rest]
+    n_first = min(max(n_left - source_start, 0), count)
+    first = left[lead + source_start :]
+    rest = right[lead + source_start + n_first - n_left :]
+    to_first, to_rest = output[output_start:], output[output_start + n_first :]
+    # Loops: a slice assignment looks for overlap first, which costs more than a short run.
+    for i in range(n_first):
+        to_first[i] = first[i]
+    for i in range(count - n_first):
+        to_rest[i] = rest[i]
 
 
 @_kernel
-def move(left, right, lead, n_left, run_length, n_parts, seeds, decrypting, output):  # type: ignore[no-untyped-def]
+def move(
+    left: Samples,
+    right: Samples,
+    lead: int,
+    n_left: int,
+    run_length: int,
+    n_parts: int,
+    seeds: _U32,
+    decrypting: bool,
+    output: Samples,
+) -> None:
     """Write the words of both halves to `output` in the new order, or in the old one if `decrypting`."""
     order = _run_order(n_parts, seeds)
     for place in range(n_parts):

@@ -44,13 +44,11 @@ class _Frame:
         # Behind: the longer of halo and zero padding; views need whole 32-bit words.
         halo_bytes = _round_up((self._sizes[1] + geometry.row_length + 2) * item, _ALIGNMENT)
         half_bytes = lead_bytes + max(halo_bytes, _round_up(self._sizes[1] * item, const.POOL_BLOCK_BYTES))
-        memory = _work_memory(2 * half_bytes).view(np.uint8 if item == 1 else np.uint16)
+        memory: Samples = _work_memory(2 * half_bytes).view(np.uint8 if item == 1 else np.uint16)
         self._lead = lead_bytes // item
         self._halves = (memory[: half_bytes // item], memory[half_bytes // item :])
-        self._features = np.empty(
-            const.POOL_PASSES * _round_up(self._sizes[1] * item, const.POOL_BLOCK_BYTES) // const.POOL_BLOCK_BYTES,
-            np.uint64,
-        )
+        n_blocks = [-(-size * item // const.POOL_BLOCK_BYTES) for size in self._sizes]
+        self._features = [np.empty(const.POOL_PASSES * count, np.uint64) for count in n_blocks]
         # 8-bit weights go to the upper byte of a 16-bit lane (see kernel.py).
         self._kernels = schedule.kernels << np.uint16(16 - geometry.word_bits)
 
@@ -62,34 +60,26 @@ class _Frame:
                 self._move(target, decrypting=decrypting)
             # Even rounds change the right half and odd ones the left.
             half = index % 2
-            if position % 2 == 0:
-                kernel.pool(self._halves[half], self._lead, self._sizes[half], self._schedule.pool_keys, self._features)
-            self._round(index, half, decrypting=decrypting, pooling=position % 2 == 0)
+            self._round(index, half, decrypting=decrypting)
         self._store(target)
 
-    def _round(self, index: int, half: int, *, decrypting: bool, pooling: bool) -> None:
-        n_source, n_target = self._sizes[half], self._sizes[1 - half]
-        n_features = const.POOL_PASSES * -(-n_source * self._geometry.word_bits // (8 * const.POOL_BLOCK_BYTES))
-        features = self._features[:n_features].tobytes()
-        seeds = round_seeds(self._schedule.round_keys[index], n_source, features)
+    def _round(self, index: int, half: int, *, decrypting: bool) -> None:
+        source, n_source = self._halves[half], self._sizes[half]
+        target, n_target = self._halves[1 - half], self._sizes[1 - half]
+        schedule = self._schedule
+        features = self._features[half]
+        kernel.pool(source, self._lead, n_source, schedule.pool_keys, features)
+        seeds = round_seeds(schedule.round_keys[index], n_source, features.tobytes())
+        row_length, mix = self._geometry.row_length, schedule.mixes[index]
         kernel.run_round(
-            self._halves[half],
-            n_source,
-            self._halves[1 - half],
-            n_target,
-            self._lead,
-            self._geometry.row_length,
-            self._kernels[index],
-            self._schedule.mixes[index],
-            seeds,
-            decrypting,
-            pooling,
-            self._schedule.pool_keys,
-            self._features,
+            source, n_source, target, n_target, self._lead, row_length, self._kernels[index], mix, seeds, decrypting
         )
 
     def _move(self, scratch: Samples, *, decrypting: bool) -> None:
         # The caller's target is overwritten at the end anyway: using it here saves a second frame of work memory.
+        # (Unless it starts at an odd address, for which numba would compile the kernel once more.)
+        if not scratch.flags.aligned:
+            scratch = np.empty_like(scratch)
         seeds = move_seeds(self._schedule.move_key)
         n_left, run_length, n_parts = self._sizes[0], self._geometry.run_length, self._geometry.n_parts
         kernel.move(*self._halves, self._lead, n_left, run_length, n_parts, seeds, decrypting, scratch)
