@@ -7,7 +7,7 @@ command line reads and acts while receiver and forwarder write.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from iomt_crypt.node.entry import record_table as _record
 from iomt_crypt.node.entry import version_table as _version
 
 _BUSY_TIMEOUT_MS = 15_000
+_CHUNK = 500  # values in one IN (...)
 
 
 _ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
@@ -165,9 +166,17 @@ class Journal:
         """Put objects back that were claimed and not tried."""
         self._move(object_ids, State.QUEUED, {})
 
+    def waiting(self, object_id: int, *, reason: str) -> None:
+        """Put an object back that was claimed and could not be tried, because of ``reason``."""
+        self._move([object_id], State.QUEUED, {"reason": reason})
+
     def failed(self, object_id: int, *, reason: str) -> None:
         """Give an object up; a person finds it with its reason."""
         self._move([object_id], State.FAILED, {"reason": reason, "attempts": _object.c.attempts + 1})
+
+    def lost(self, object_id: int, *, reason: str) -> None:
+        """Note that an object can never be delivered from here."""
+        self._move([object_id], State.FAILED, {"reason": reason})
 
     def requeue_sending(self) -> int:
         """Queue again what a dead forwarder had claimed; return how many objects that were."""
@@ -202,11 +211,22 @@ class Journal:
         with self._transaction(write=False) as connection:
             return [_entry(row) for row in connection.execute(query)]
 
-    def states(self) -> dict[str, State]:
-        """State of each object by its spool name."""
+    def known(self, names: Collection[str]) -> dict[str, State]:
+        """State of those of the spool files ``names`` that the journal knows."""
+        found: dict[str, State] = {}
+        remaining = list(names)
         with self._transaction(write=False) as connection:
-            rows = connection.execute(sa.select(_object.c.spool_name, _object.c.state))
-            return {name: State(state) for name, state in rows}
+            while remaining:
+                chunk, remaining = remaining[:_CHUNK], remaining[_CHUNK:]
+                query = sa.select(_object.c.spool_name, _object.c.state).where(_object.c.spool_name.in_(chunk))
+                found |= {name: State(state) for name, state in connection.execute(query)}
+        return found
+
+    def undelivered(self) -> list[Entry]:
+        """Rows whose object must have a file in the spool: queued, being sent, held."""
+        query = sa.select(*_ENTRY_COLUMNS).where(_object.c.state.in_((*UNFINISHED, State.HELD)))
+        with self._transaction(write=False) as connection:
+            return [_entry(row) for row in connection.execute(query)]
 
     def totals(self) -> Totals:
         """Count the objects by state."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from iomt_crypt.errors import DiskFullError, StorageError
 from iomt_crypt.node.status import is_disk_full
@@ -35,7 +35,7 @@ class Draft:
         self.name = f"{time.time_ns():020d}-{os.urandom(4).hex()}.dcm"
         self.path = folder / f"{self.name}.tmp"
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 16)
+        self.file: BinaryIO = os.fdopen(descriptor, "w+b", buffering=1 << 16)
 
     def discard(self) -> None:
         """Close and remove the file; does nothing when the draft was committed."""
@@ -145,11 +145,11 @@ class Spool:
             n_removed += 1
         return n_removed
 
-    def lock(self) -> int:
+    def lock(self, *, wait_s: float = 0.0) -> int:
         """Take the spool for this node; return the descriptor that holds the lock.
 
         The lock belongs to the open file, so children that inherit the descriptor keep it until the last of them is
-        gone: a new node cannot start beside the remains of one whose supervisor was killed.
+        gone: a new node waits up to ``wait_s`` seconds for the remains of one whose supervisor was killed.
 
         Raises
         ------
@@ -157,14 +157,20 @@ class Spool:
             When another node has it.
         """
         descriptor = os.open(self.folder / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise StorageError(
-                f"another node uses the spool {self.folder}", hint="one node per spool: stop the other, or change it"
-            ) from error
-        return descriptor
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                os.close(descriptor)
+                raise StorageError(
+                    f"another node uses the spool {self.folder}",
+                    hint="one node per spool: stop the other, or give this one its own",
+                ) from None
+            return descriptor
 
     def announce(self, facts: dict[str, Any]) -> None:
         """Write ``facts`` to ``node.json``, whole or not at all."""

@@ -1,0 +1,149 @@
+"""Entry point of the node's two processes: ``python -m iomt_crypt.node.child receiver|forwarder READ_FD WRITE_FD``.
+
+The first line on stdin is the configuration as JSON. After it stdin is a lifeline: when it ends, the supervisor is
+gone, and so goes the child. The descriptors are the ends of the pipe by which the receiver wakes the forwarder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError
+from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.spool import Spool
+from iomt_crypt.node.wake import Wake
+
+_log = logging.getLogger(__name__)
+
+EXIT_CANNOT_START = 3
+"""The cause is in the configuration or the machine: starting again would not help."""
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr from ``level`` on, in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+class Lifeline:
+    """Knows when to stop: at SIGTERM, or when the supervisor is gone. ``wake`` is called then."""
+
+    def __init__(self, wake: Wake) -> None:
+        # A plain flag and a pipe, no threading.Event: its lock is not safe in a signal handler.
+        self._ended = False
+        self._wake = wake
+        signal.signal(signal.SIGTERM, lambda *_: self._end())
+        # Ctrl-C goes to the whole process group; the supervisor decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def ended(self) -> bool:
+        """Whether it is time to stop."""
+        return self._ended
+
+    def read_config(self) -> NodeConfig:
+        """Read the configuration from stdin, and watch stdin from then on."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            # In chunks, since nothing ever follows the line.
+            chunk = os.read(0, 65536)
+            if not chunk:
+                raise ConfigurationError("no configuration on stdin", hint="this is a part of 'iomt-crypt node run'")
+            line += chunk
+        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+        return NodeConfig.model_validate_json(bytes(line))
+
+    def _watch(self) -> None:
+        while os.read(0, 1):
+            pass
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake.call()
+
+
+def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) -> None:
+    """Run the receiver until the lifeline ends; ``forwarder`` is called after each object."""
+    from iomt_crypt.cipher import warm_up
+    from iomt_crypt.dicom import Policy
+    from iomt_crypt.node.epoch import EpochSource
+    from iomt_crypt.node.intake import Intake
+    from iomt_crypt.node.receiver import Receiver
+    from iomt_crypt.node.recovery import adopt
+    from iomt_crypt.seal import load_or_create_site_key, load_recipients
+
+    keys, spool, journal = config.keys, _spool(config), _journal(config, durable=False)
+    epochs = EpochSource(load_recipients(keys.recipients), n_objects=keys.epoch_objects, hours=keys.epoch_hours)
+    site_key = load_or_create_site_key(keys.site_key)
+    policy = Policy(suite=config.policy.suite, uids=config.policy.uids, site_key=site_key)
+    adopt(spool, journal)
+    # The first image must not wait for the compiler while its sender's time-out runs.
+    warm_up()
+    intake = Intake(spool=spool, journal=journal, epochs=epochs, policy=policy, wake=forwarder.call)
+    receiver = Receiver(config, intake)
+    port = receiver.start()
+    node = config.node
+    spool.announce({"pid": os.getppid(), "ae_title": node.ae_title, "host": node.host, "port": port})
+    _log.info("node ready ae_title=%s host=%s port=%d", node.ae_title, node.host, port)
+    while not lifeline.ended():
+        own.wait(1.0)
+        receiver.calm()
+    receiver.close(grace_s=node.grace_seconds * 0.8)
+
+
+def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake) -> None:
+    """Run the forwarder until the lifeline ends."""
+    from iomt_crypt.node.forwarder import Forwarder
+    from iomt_crypt.node.transport import configure_pynetdicom
+
+    configure_pynetdicom()
+    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config, durable=True))
+    forwarder.recover()
+    forwarder.run(stop=lifeline.ended, wait=wake.wait)
+
+
+def _spool(config: NodeConfig) -> Spool:
+    return Spool(config.spool.folder, reserve_bytes=config.spool.reserve_bytes)
+
+
+def _journal(config: NodeConfig, *, durable: bool) -> Journal:
+    return Journal(_spool(config).journal_path, durable=durable)
+
+
+def main(role: str, shared: Wake) -> int:
+    """Run one of the two processes; return its exit status."""
+    own = Wake.create() if role == "receiver" else shared
+    lifeline = Lifeline(own)
+    try:
+        config = lifeline.read_config()
+        configure_logging(config.node.log_level)
+        if role == "receiver":
+            receive(config, lifeline, own, shared)
+        else:
+            forward(config, lifeline, shared)
+    except (ConfigurationError, KeyMaterialError) as error:
+        _report(error)
+        return EXIT_CANNOT_START
+    except IomtCryptError as error:
+        _report(error)
+        return 1
+    return 0
+
+
+def _report(error: IomtCryptError) -> None:
+    _log.error("%s%s", error, f" (hint: {error.hint})" if error.hint else "")
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1], Wake(int(sys.argv[2]), int(sys.argv[3])))
+    logging.shutdown()
+    # Not sys.exit: a reactor thread of an association that hangs in the kernel must not keep the process.
+    os._exit(code)

@@ -1,0 +1,200 @@
+"""The SCU side: one association to a peer, kept over many objects."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from iomt_crypt.errors import NetworkError, UnsupportedError
+from iomt_crypt.node import status
+from iomt_crypt.node.peer import Peer
+from iomt_crypt.node.transport import set_pace, tune_socket
+
+MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context identifiers are the odd numbers 1 to 255
+_BYTES_PER_SECOND = 1_000_000  # the slowest link that is still waited for
+
+Context = tuple[str, str]
+"""SOP Class UID and Transfer Syntax UID."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Limits in seconds: for connection and association, and for the answer to one object."""
+
+    connect_s: float = 10.0
+    answer_s: float = 60.0
+
+
+class Client:
+    """An association with ``peer``, opened when needed and kept until `release`.
+
+    Not thread safe: pynetdicom serves one thread for each association.
+    """
+
+    def __init__(self, peer: Peer, *, calling_ae_title: str, timeouts: Timeouts | None = None) -> None:
+        self.peer = peer
+        self._timeouts = timeouts or Timeouts()
+        self._entity = AE(ae_title=calling_ae_title)
+        self._entity.connection_timeout = self._timeouts.connect_s
+        self._entity.acse_timeout = self._timeouts.connect_s
+        self._entity.dimse_timeout = self._timeouts.answer_s
+        # No idle time-out of the library: it counts received bytes only, so it would cut a long send.
+        self._entity.network_timeout = None
+        self._association: Association | None = None
+        # Contexts asked for, oldest use first; they stay over re-negotiation, so that mixed studies settle.
+        self._wanted: dict[Context, None] = {}
+        self._accepted: frozenset[Context] = frozenset()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the association stands, as far as is known."""
+        return self._association is not None and self._association.is_established
+
+    def open(self, contexts: Iterable[Context]) -> None:
+        """Have an association with these contexts (at most 127) proposed; re-negotiate when some are missing.
+
+        Raises
+        ------
+        NetworkError
+            When the peer cannot be reached or refuses.
+        """
+        wanted = dict.fromkeys(contexts)
+        if self.is_open and wanted.keys() <= self._wanted.keys():
+            return
+        self.release()
+        for context in wanted:
+            self._wanted.pop(context, None)
+        self._wanted |= wanted
+        while len(self._wanted) > MAX_CONTEXTS - 1:
+            self._wanted.pop(next(iter(self._wanted)))
+        # Verification is in every association: it keeps one alive in which all storage contexts are refused, so that
+        # "does not take this class" and "does not answer" can be told apart.
+        proposed = [build_context(*context) for context in self._wanted]
+        self._association = self.associate([*proposed, build_context(Verification)])
+        set_pace(self._association, busy=True)
+        self._accepted = frozenset(
+            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in self._association.accepted_contexts
+        )
+
+    def associate(
+        self, contexts: list[PresentationContext], *, roles: list[Any] | None = None, handlers: list[Any] | None = None
+    ) -> Association:
+        """Associate with exactly these contexts.
+
+        Raises
+        ------
+        NetworkError
+            When the peer cannot be reached, refuses, or accepts none of the contexts.
+        """
+        tune = functools.partial(tune_socket, stall_s=self._timeouts.answer_s, max_pdu_bytes=0)
+        association = self._entity.associate(
+            self.peer.host,
+            self.peer.port,
+            contexts=contexts,
+            ae_title=self.peer.ae_title,
+            ext_neg=roles,
+            evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: tune(event)), *(handlers or [])],
+        )
+        if association.is_established:
+            return association
+        raise self._not_established(association)
+
+    def _not_established(self, association: Association) -> NetworkError:
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            reason = getattr(answer, "reason_str", "no reason given")
+            return NetworkError(
+                f"{self.peer} rejected the association: {reason}",
+                hint=f"the peer must know the AE title {self._entity.ae_title.strip()!r} and be called by its own",
+            )
+        if association.rejected_contexts:
+            return NetworkError(f"{self.peer} accepts none of the presentation contexts")
+        if association.acceptor.primitive is None and association.requestor.primitive is not None:
+            return NetworkError(
+                f"{self.peer} cannot be reached or did not answer the association request",
+                hint="check host, port and firewall; 'iomt-crypt node check' tries it with a C-ECHO",
+            )
+        return NetworkError(f"{self.peer} aborted the association")
+
+    def accepts(self, context: Context) -> bool:
+        """Whether the peer accepted this context in the present association."""
+        return context in self._accepted
+
+    def echo(self) -> None:
+        """Verify that the peer answers (C-ECHO, PS3.7 9.1.5).
+
+        Raises
+        ------
+        NetworkError
+            When it does not.
+        """
+        self.open(())
+        answer = self._established().send_c_echo()
+        if "Status" not in answer:
+            raise NetworkError(f"{self.peer} did not answer the C-ECHO")
+        if answer.Status != status.SUCCESS:
+            raise NetworkError(f"{self.peer} answered the C-ECHO with status 0x{answer.Status:04X}")
+
+    def store(self, path: Path, context: Context, *, message_id: int = 1) -> tuple[int, str]:
+        """Send the data set of a Part 10 file as it lies there; return status and Error Comment of the answer.
+
+        The file's meta information names SOP class and instance, and must have the transfer syntax of ``context``.
+
+        Raises
+        ------
+        UnsupportedError
+            When the peer did not accept ``context``.
+        NetworkError
+            When the association was lost before the answer: whether the peer has the object is not known.
+        """
+        if not self.accepts(context):
+            raise UnsupportedError(
+                f"{self.peer} does not accept SOP class {UID(context[0]).name} in {UID(context[1]).name}"
+            )
+        association = self._established()
+        association.dimse_timeout = self._timeouts.answer_s + path.stat().st_size / _BYTES_PER_SECOND
+        try:
+            answer = association.send_c_store(path, msg_id=message_id)
+        except (RuntimeError, ValueError) as error:
+            # No association any more, or its contexts are gone with it.
+            raise NetworkError(f"{self.peer} closed the association") from error
+        if "Status" not in answer:
+            raise NetworkError(f"{self.peer} gave no answer to the object: association lost or time-out")
+        return int(answer.Status), str(answer.get("ErrorComment", ""))
+
+    def _established(self) -> Association:
+        if self._association is None or not self._association.is_established:
+            raise NetworkError(f"{self.peer} closed the association")
+        return self._association
+
+    def rest(self) -> None:
+        """Poll the kept association less often, while there is nothing to send; `resume` undoes it."""
+        if self._association is not None:
+            set_pace(self._association, busy=False)
+
+    def resume(self) -> None:
+        """Poll often again."""
+        if self._association is not None:
+            set_pace(self._association, busy=True)
+
+    def release(self) -> None:
+        """End the association in good order; does nothing when there is none."""
+        association, self._association = self._association, None
+        self._accepted = frozenset()
+        if association is None:
+            return
+        if association.is_established:
+            set_pace(association, busy=True)
+            association.release()
+        elif association.is_alive():
+            association.kill()

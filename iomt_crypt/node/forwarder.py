@@ -1,0 +1,192 @@
+"""From the spool to the archive: claim, send, let the answer decide."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from pydicom.uid import ExplicitVRLittleEndian
+
+from iomt_crypt.errors import InputError, NetworkError, StorageError
+from iomt_crypt.node import status
+from iomt_crypt.node.backoff import Backoff
+from iomt_crypt.node.client import Client, Timeouts
+from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.entry import Entry, State
+from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+# Objects claimed at a time, with one commit for all. Few enough that a person's hold finds most of a queue unclaimed.
+_BATCH = 16
+_LEASE_S = 3600.0
+# The journal is looked at this often even when nobody wakes the forwarder: a person may have released something.
+_POLL_S = 2.0
+
+
+class Forwarder:
+    """Delivers what is queued, in order of arrival.
+
+    Two kinds of failure are kept apart. When the archive is away or full, everything waits, and is tried again for
+    ever. When it refuses one object, that object steps back behind the others, and fails after ``max_attempts``.
+    """
+
+    def __init__(self, config: NodeConfig, *, spool: Spool, journal: Journal) -> None:
+        destination = config.destination
+        self._destination = destination
+        self._spool = spool
+        self._journal = journal
+        self._backoff = Backoff(destination.retry_first_seconds, destination.retry_limit_seconds)
+        self._client = Client(
+            destination.peer,
+            calling_ae_title=destination.calling_ae_title or config.node.ae_title,
+            timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
+        )
+        self._n_failures = 0  # of the destination, in a row
+        self._retry_at = 0.0
+        self._message_id = 0
+
+    def recover(self) -> None:
+        """Put journal and spool in step after the last forwarder ended, however it ended."""
+        n_queued = self._journal.requeue_sending()
+        n_missing = 0
+        for entry in self._journal.undelivered():
+            if not self._spool.path(entry.spool_name).exists():
+                self._journal.lost(entry.id, reason="its file is missing from the spool")
+                n_missing += 1
+        for name, state in self._journal.known(self._spool.names()).items():
+            if state in (State.DELIVERED, State.COMMITTED):
+                self._spool.remove(name)
+        if n_queued or n_missing:
+            _log.warning("recovered n_queued_again=%d n_files_missing=%d", n_queued, n_missing)
+
+    def run(self, *, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
+        """Deliver until ``stop()``. ``wait(seconds)`` returns early when there may be work."""
+        idle_since: float | None = None
+        while not stop():
+            try:
+                entries = self._claim()
+                self._deliver(entries, stop)
+            except StorageError as error:
+                # The journal cannot be written, for want of room most likely: nothing is delivered that could not be
+                # noted, and the claim lapses.
+                _log.error("forwarding waits: %s", error)
+                self._put_off()
+                self._journal_back(stop, wait)
+                continue
+            if entries:
+                idle_since = None
+                continue
+            now = time.monotonic()
+            idle_since = now if idle_since is None else idle_since
+            if self._client.is_open and now - idle_since >= self._destination.idle_release_seconds:
+                self._client.release()
+            self._client.rest()
+            wait(self._pause_s())
+        self._client.release()
+
+    def _journal_back(self, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
+        """Wait until the claims of the interrupted batch can be given back."""
+        while not stop():
+            wait(self._pause_s())
+            try:
+                self._journal.requeue_sending()
+            except StorageError:
+                continue
+            return
+
+    def _claim(self) -> list[Entry]:
+        if time.time() < self._retry_at:
+            return []
+        # One at a time until the archive has shown that it is well again.
+        return self._journal.claim(limit=1 if self._n_failures else _BATCH, lease_s=_LEASE_S)
+
+    def _pause_s(self) -> float:
+        """Seconds until something becomes due."""
+        now = time.time()
+        try:
+            due = self._journal.next_due()
+        except StorageError:
+            due = None
+        # What is due already and was not claimed waits for an earlier version of itself: only the poll finds it.
+        moments = [moment for moment in (due, self._retry_at) if moment is not None and moment > now]
+        return min(max(moments, default=now + _POLL_S) - now, _POLL_S)
+
+    def _deliver(self, entries: Sequence[Entry], stop: Callable[[], bool]) -> None:
+        if entries:
+            self._client.resume()
+        for index, entry in enumerate(entries):
+            stopping = stop()
+            if stopping or not self._deliver_one(entry, entries):
+                rest = entries[index if stopping else index + 1 :]
+                self._journal.unclaimed([other.id for other in rest])
+                return
+
+    def _deliver_one(self, entry: Entry, batch: Sequence[Entry]) -> bool:
+        """Try one object; return False when the destination itself has to be left alone for a while."""
+        path = self._spool.path(entry.spool_name)
+        context = (entry.sop_class_uid, ExplicitVRLittleEndian)
+        try:
+            self._client.open([(other.sop_class_uid, ExplicitVRLittleEndian) for other in batch])
+        except NetworkError as error:
+            # The object had no part in this: its own count stays.
+            self._put_off(str(error))
+            self._journal.waiting(entry.id, reason=str(error))
+            return False
+        self._message_id = self._message_id % 65535 + 1
+        try:
+            code, comment = self._client.store(path, context, message_id=self._message_id)
+        except NetworkError as error:
+            # Perhaps the archive went away, perhaps it chokes on this very object: both wait, and the object steps
+            # back so that in the second case the others get through.
+            self._put_off(str(error))
+            self._step_back(entry, str(error), refused=False)
+            return False
+        except InputError as error:
+            self._refused(entry, str(error))
+            return True
+        except OSError as error:
+            self._refused(entry, f"its file cannot be read: {error.strerror}")
+            return True
+        return self._answered(entry, code, comment)
+
+    def _answered(self, entry: Entry, code: int, comment: str) -> bool:
+        verdict = status.judge(code)
+        text = f"{self._client.peer} answered 0x{code:04X} ({status.meaning(code)})" + (
+            f": {comment}" if comment else ""
+        )
+        if verdict is status.Verdict.DELIVERED:
+            self._n_failures = 0
+            self._journal.delivered(entry.id, reason="" if code == status.SUCCESS else text)
+            # Only now: had the node died before the commit, the object would be sent once more, never less.
+            self._spool.remove(entry.spool_name)
+            _log.debug("delivered id=%d sop_instance_uid=%s", entry.id, entry.sop_instance_uid)
+            return True
+        if verdict is status.Verdict.TRANSIENT:
+            self._put_off(text)
+            self._step_back(entry, text, refused=False)
+            return False
+        self._n_failures = 0
+        self._refused(entry, text)
+        return True
+
+    def _put_off(self, reason: str = "") -> None:
+        self._n_failures += 1
+        delay_s = self._backoff.delay_s(self._n_failures)
+        self._retry_at = time.time() + delay_s
+        if reason:
+            _log.warning("destination: %s; next attempt in %.1f s", reason, delay_s)
+
+    def _refused(self, entry: Entry, reason: str) -> None:
+        if entry.refusals + 1 >= self._destination.max_attempts:
+            self._journal.failed(entry.id, reason=reason)
+            _log.error("failed id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, reason)
+        else:
+            self._step_back(entry, reason, refused=True)
+            _log.warning("refused id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, reason)
+
+    def _step_back(self, entry: Entry, reason: str, *, refused: bool) -> None:
+        not_before = time.time() + self._backoff.delay_s(entry.attempts + 1)
+        self._journal.deferred(entry.id, reason=reason, not_before=not_before, refused=refused)

@@ -1,0 +1,146 @@
+"""From the received bytes of one object to an encrypted, durable file in the spool, and the status for the sender."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from iomt_crypt.dicom import Policy, Protected, protect, read_network
+from iomt_crypt.errors import IomtCryptError
+from iomt_crypt.node import status
+from iomt_crypt.node.entry import NewEntry
+from iomt_crypt.node.epoch import EpochSource
+from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.spool import Draft, Spool
+
+_log = logging.getLogger(__name__)
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_MAX_COMMENT = 64  # Error Comment (0000,0902) is LO: PS3.7 E.1-1, PS3.5 6.2
+
+
+@dataclass(frozen=True)
+class Request:
+    """A C-STORE request: the data set's bytes as received, and what the command and the context say of them."""
+
+    data: bytes
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    calling_ae_title: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the sender is told: a C-STORE status, and an Error Comment of at most 64 ASCII characters."""
+
+    status: int
+    comment: str = ""
+
+
+class Intake:
+    """Takes objects in. Thread safe: one call for each association at a time.
+
+    ``wake`` is called after each object, to tell the forwarder.
+    """
+
+    def __init__(
+        self, *, spool: Spool, journal: Journal, epochs: EpochSource, policy: Policy, wake: Callable[[], None]
+    ) -> None:
+        self._spool = spool
+        self._journal = journal
+        self._epochs = epochs
+        self._policy = policy
+        self._wake = wake
+
+    def accept(self, request: Request) -> Answer:
+        """Encrypt and store one object; success only when it is durable. Raises nothing.
+
+        Whatever goes wrong, nothing of the object stays in the spool and the answer is a failure, so that the sender
+        keeps it (PS3.4 B.2.3).
+        """
+        try:
+            answer = self._take(request)
+        except Exception as error:  # noqa: BLE001 - the sender must get an answer, and nothing may reach pynetdicom's log
+            answer = _failure(error)
+            if answer.status == status.PROCESSING_FAILURE:
+                _log_unexpected(error)
+        if answer.status != status.SUCCESS:
+            _log.warning(
+                "object refused status=0x%04X sop_instance_uid=%s: %s",
+                answer.status,
+                request.sop_instance_uid,
+                answer.comment,
+            )
+            return answer
+        self._wake()
+        _log.debug("object stored sop_instance_uid=%s", request.sop_instance_uid)
+        return answer
+
+    def _take(self, request: Request) -> Answer:
+        self._spool.require_room(len(request.data))
+        source = read_network(request.data, transfer_syntax_uid=request.transfer_syntax_uid)
+        for name, commanded, found in (
+            ("SOP Class UID", request.sop_class_uid, source.text(_SOP_CLASS_UID)),
+            ("SOP Instance UID", request.sop_instance_uid, source.text(_SOP_INSTANCE_UID)),
+        ):
+            if commanded != found:
+                return Answer(status.MISMATCH, f"{name} differs between command and data set")
+        started = time.perf_counter()
+        with self._spool.draft() as draft:
+            protected = protect(source, draft.file, epoch=self._epochs.current(), policy=self._policy)
+            # The encrypted object may be larger than the received one: a compressed image becomes a native raster.
+            self._spool.require_room(0)
+            path = self._spool.commit(draft)
+            entry = _entry(draft, protected, request, time.perf_counter() - started)
+        self._enter(entry, path)
+        return Answer(status.SUCCESS)
+
+    def _enter(self, entry: NewEntry, path: Path) -> None:
+        try:
+            self._journal.add(entry)
+        except BaseException:
+            # Without its row the sender is told of a failure, so the object must not be forwarded from here.
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _entry(draft: Draft, protected: Protected, request: Request, encrypt_seconds: float) -> NewEntry:
+    return NewEntry(
+        spool_name=draft.name,
+        sop_class_uid=protected.sop_class_uid,
+        sop_instance_uid=protected.sop_instance_uid,
+        original_sop_instance_uid=protected.original_sop_instance_uid,
+        study_instance_uid=protected.study_instance_uid,
+        series_instance_uid=protected.series_instance_uid,
+        form=protected.form,
+        suite=protected.suite,
+        n_frames=protected.n_frames,
+        size_bytes=protected.size_bytes,
+        encrypt_seconds=encrypt_seconds,
+        calling_ae_title=request.calling_ae_title,
+        received_at=time.time(),
+        record=protected.record,
+    )
+
+
+def _failure(error: Exception) -> Answer:
+    code = status.answer(error)
+    if status.is_disk_full(error):
+        comment = "no room in the spool"
+    elif isinstance(error, IomtCryptError):
+        comment = str(error)
+    else:
+        # The message of a foreign exception may quote a value of the object.
+        comment = f"processing failure: {type(error).__name__}"
+    return Answer(code, comment.encode("ascii", "replace").decode().replace("\\", "/")[:_MAX_COMMENT])
+
+
+def _log_unexpected(error: Exception) -> None:
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("unexpected %s; its message is not logged, it may hold patient data\n%s", type(error).__name__, frames)
