@@ -1,0 +1,1 @@
+"""The demo: synthetic studies through a live node into a real archive and back. ``python -m demo``."""
