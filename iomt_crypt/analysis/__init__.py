@@ -1,0 +1,1 @@
+"""What a cipher image looks like, in numbers."""
