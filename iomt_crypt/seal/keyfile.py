@@ -86,6 +86,12 @@ def load_recipients(values: Sequence[str | Path]) -> list[Recipient]:
     return recipients
 
 
+def user_site_key_path() -> Path:
+    """``$XDG_CONFIG_HOME/iomt-crypt/site.key``, or the same under ``~/.config``."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "iomt-crypt" / "site.key"
+
+
 def load_or_create_site_key(path: Path) -> bytes:
     """The 32-byte site key under which UIDs are derived; made on first use.
 

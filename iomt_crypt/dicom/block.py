@@ -1,0 +1,50 @@
+"""Our private block (PS3.5 7.8): one OB element that holds the sealed record.
+
+Group 7FDF lies just below the pixel data, so the record is found without disturbing the elements before it.
+"""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from iomt_crypt.dicom.element import Element
+from iomt_crypt.errors import MalformedError
+
+GROUP = 0x7FDF
+CREATOR = "IOMT-CRYPT RECORD"
+RECORD_ELEMENT = 0x01
+_MAX_BLOCKS = 0x100
+
+
+def record_elements(header: Dataset, container: bytes) -> tuple[Element, Element]:
+    """Private creator and record, in the first block of the group that ``header`` leaves free."""
+    for block in range(0x10, _MAX_BLOCKS):
+        if (GROUP << 16 | block) not in header:
+            tag = GROUP << 16
+            return (
+                Element(tag | block, "LO", CREATOR.encode("ascii")),
+                Element(tag | block << 8 | RECORD_ELEMENT, "OB", container),
+            )
+    raise MalformedError(f"no free private block in group {GROUP:04X}")
+
+
+def find_record(header: Dataset) -> tuple[int, bytes] | None:
+    """Tag and value of the record, found by creator, whatever VR an archive gave it; None if there is none."""
+    for block in range(0x10, _MAX_BLOCKS):
+        creator = _value(header, GROUP << 16 | block)
+        if creator.strip(b" \0") == CREATOR.encode("ascii"):
+            tag = GROUP << 16 | block << 8 | RECORD_ELEMENT
+            if tag in header:
+                return tag, _value(header, tag)
+    return None
+
+
+def creator_tag(tag: int) -> int:
+    """Tag of the private creator that a private element belongs to."""
+    return tag & 0xFFFF0000 | (tag & 0xFF00) >> 8
+
+
+def _value(header: Dataset, tag: int) -> bytes:
+    raw = header.get_item(tag)
+    value = raw.value if raw is not None else None
+    return value if isinstance(value, bytes) else b""

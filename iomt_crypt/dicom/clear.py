@@ -1,0 +1,199 @@
+"""The clear header: what the archive gets to see of an object.
+
+PS3.3 C.7.6.1.1.2 (a derived image is a new instance), C.12.1 (SOP Common), PS3.5 8.1.1 (cells are used in full).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from iomt_crypt import __version__
+from iomt_crypt.dicom import bulk, pixel, uid
+from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, encode_items
+from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.pixel import PixelPlan, Raster
+from iomt_crypt.dicom.policy import Policy
+from iomt_crypt.dicom.source import Source
+
+SOP_CLASS = 0x00080016
+IMAGE_TYPE = 0x00080008
+DERIVATION = 0x00082111
+CONTRIBUTING_EQUIPMENT = 0x0018A001
+_FUNCTIONAL_GROUPS = 0x52009229
+_OPHTHALMIC_PHOTOGRAPHY = "1.2.840.10008.5.1.4.1.1.77.1.5"
+_MAX_ST_CHARACTERS = 1024
+
+
+@dataclass(frozen=True)
+class ClearHeader:
+    """Elements of the clear header, and how they differ from the original ones.
+
+    delta
+        tag -> element as written; None for an element that was dropped. Sealed in the object, so that on the way back
+        a change made by the archive can be told from ours.
+    """
+
+    elements: list[Element]
+    delta: dict[int, Element | None]
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+class _ClearEditor:
+    """Drops what shows pixels, and lets references follow the derived UIDs."""
+
+    def __init__(self, uids: uid.UidMap) -> None:
+        self._uids = uids
+        self.edited = False
+
+    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
+        return self._note(bulk.is_dropped(tag, vr, value, depth))
+
+    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool:
+        return self._note(bulk.is_dropped_sequence(tag, items))
+
+    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes:
+        if tag not in uid.REFERENCES:
+            return value
+        raw = item.get_item(uid.REFERENCED_CLASS)
+        referenced = raw.value.decode("ascii", "replace") if raw is not None and isinstance(raw.value, bytes) else ""
+        derived = self._uids.derive_value(value, referenced.strip(" \0"))
+        return derived if self._note(derived.rstrip(b"\0 ") != value.rstrip(b"\0 ")) else value
+
+    def _note(self, edited: bool) -> bool:
+        self.edited = self.edited or edited
+        return edited
+
+
+def plain_elements(header: Dataset, encoding: Encoding) -> dict[int, Element]:
+    """A header as it is, in Explicit VR Little Endian, by tag."""
+    return {e.tag: e for e in Transcoder(encoding, header, KeepAll()).elements(header)}
+
+
+def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> ClearHeader:
+    """Make the clear header of ``source``.
+
+    Raises
+    ------
+    MalformedError
+        A sequence cannot be parsed.
+    """
+    study = source.text(uid.STUDY)
+    site_key = policy.site_key if policy.uids == "derive" else None
+    editor = _ClearEditor(uid.UidMap(site_key, keep=frozenset((study,))))
+    transcoder = Transcoder(source.encoding, source.header, editor)
+    elements: dict[int, Element] = {}
+    delta: dict[int, Element | None] = {}
+    for tag in sorted(source.header.keys()):
+        editor.edited = False
+        element = transcoder.element(source.header, tag)
+        if element is not None:
+            elements[element.tag] = element
+        if editor.edited:
+            delta[int(tag)] = element
+    changes = _changes(source, plan, elements)
+    if plan is not None:
+        # The frames are written last: what stands above them (private groups from 7FE1) is sealed only.
+        changes |= {tag: None for tag in elements if tag > plan.raster.tag}
+        if not _text(elements, uid.SOP_INSTANCE):
+            # Random rather than derived from the header: slices without a UID may have equal headers.
+            fresh = f"2.25.{uuid.uuid4().int}"
+            changes[uid.SOP_INSTANCE] = Element(uid.SOP_INSTANCE, "UI", uid.encode_uid(fresh))
+    for tag, changed in changes.items():
+        delta[tag] = changed
+        if changed is None:
+            elements.pop(tag, None)
+        else:
+            elements[tag] = changed
+    return ClearHeader(
+        [elements[tag] for tag in sorted(elements)],
+        delta,
+        source.text(SOP_CLASS),
+        _text(elements, uid.SOP_INSTANCE),
+        study,
+        _text(elements, uid.SERIES),
+    )
+
+
+def _changes(source: Source, plan: PixelPlan | None, elements: dict[int, Element]) -> dict[int, Element | None]:
+    now = dt.datetime.now(dt.UTC)
+    changes: dict[int, Element | None] = {}
+    if plan is not None:
+        changes |= _pixel_module(plan.raster, source)
+        changes |= _derivation(source, elements)
+        changes[0x00080012] = Element(0x00080012, "DA", now.strftime("%Y%m%d").encode())
+        changes[0x00080013] = Element(0x00080013, "TM", now.strftime("%H%M%S").encode())
+    changes[CONTRIBUTING_EQUIPMENT] = _contributing_equipment(elements, now, encrypted=plan is not None)
+    return changes
+
+
+def _pixel_module(raster: Raster, source: Source) -> dict[int, Element | None]:
+    """Image Pixel Module of the encrypted raster (PS3.3 C.7.6.3): the whole cell is used."""
+    changes: dict[int, Element | None] = {}
+    if raster.photometric != source.text(pixel.PHOTOMETRIC):
+        changes[pixel.PHOTOMETRIC] = Element(pixel.PHOTOMETRIC, "CS", raster.photometric.encode("ascii"))
+    if raster.samples > 1 and source.number(pixel.PLANAR) is None:
+        changes[pixel.PLANAR] = _us(pixel.PLANAR, 0)
+    if raster.tag == pixel.PIXEL_DATA:
+        changes[0x00280101] = _us(0x00280101, raster.bits)  # Bits Stored
+        changes[0x00280102] = _us(0x00280102, raster.bits - 1)  # High Bit
+        changes[0x00280103] = _us(0x00280103, 0)  # Pixel Representation
+    declared = source.text(pixel.FRAMES)
+    if raster.n_frames != (int(declared) if declared else 1):
+        changes[pixel.FRAMES] = Element(pixel.FRAMES, "IS", str(raster.n_frames).encode())
+    return changes
+
+
+def _derivation(source: Source, elements: dict[int, Element]) -> dict[int, Element | None]:
+    """Image Type value 1 and Derivation Description.
+
+    Image Type stays in enhanced objects (attributes are conditional on ORIGINAL or MIXED) and in ophthalmic
+    photography (DERIVED asks for a Source Image Sequence there).
+    """
+    changes: dict[int, Element | None] = {}
+    image_type = elements[IMAGE_TYPE].value if IMAGE_TYPE in elements else b""
+    classic = _FUNCTIONAL_GROUPS not in source.header
+    if image_type.startswith(b"ORIGINAL") and classic and not source.text(SOP_CLASS).startswith(_OPHTHALMIC_PHOTOGRAPHY):
+        changes[IMAGE_TYPE] = Element(IMAGE_TYPE, "CS", b"DERIVED" + image_type[len(b"ORIGINAL") :])
+    text = f"pixel data encrypted by iomt-crypt {__version__}".encode()
+    before = elements[DERIVATION].value.rstrip(b" \0") if DERIVATION in elements else b""
+    joined = before + b"; " + text if before else text
+    changes[DERIVATION] = Element(DERIVATION, "ST", joined if len(joined) <= _MAX_ST_CHARACTERS else text)
+    return changes
+
+
+def _contributing_equipment(elements: dict[int, Element], now: dt.datetime, *, encrypted: bool) -> Element:
+    """One more item: Purpose of Reference (109103, DCM, "Modifying Equipment"), PS3.3 C.12.1, CID 7005."""
+    purpose = encode_items(
+        [[_cs(0x00080100, "SH", "109103"), _cs(0x00080102, "SH", "DCM"), _cs(0x00080104, "LO", "Modifying Equipment")]]
+    )
+    what = "pixel data and original header encrypted" if encrypted else "original header encrypted, UIDs replaced"
+    item = [
+        _cs(0x00080070, "LO", "iomt-crypt"),
+        _cs(0x00081090, "LO", "iomt-crypt"),
+        _cs(0x00181020, "LO", __version__),
+        _cs(0x0018A002, "DT", now.strftime("%Y%m%d%H%M%S+0000")),
+        _cs(0x0018A003, "ST", what),
+        Element(0x0040A170, "SQ", purpose),
+    ]
+    before = elements[CONTRIBUTING_EQUIPMENT].value if CONTRIBUTING_EQUIPMENT in elements else b""
+    return Element(CONTRIBUTING_EQUIPMENT, "SQ", before + encode_items([item]))
+
+
+def _us(tag: int, value: int) -> Element:
+    return Element(tag, "US", value.to_bytes(2, "little"))
+
+
+def _cs(tag: int, vr: str, text: str) -> Element:
+    return Element(tag, vr, text.encode("ascii"))
+
+
+def _text(elements: dict[int, Element], tag: int) -> str:
+    return elements[tag].value.decode("ascii", "replace").strip(" \0") if tag in elements else ""

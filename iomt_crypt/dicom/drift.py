@@ -1,0 +1,176 @@
+"""Header drift: what an archive changed in the clear header since encryption, and what of it is carried back.
+
+Archives correct names and merge patients. The clear header as we wrote it is known exactly: the sealed original,
+edited by the sealed delta.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.filereader import data_element_generator
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, TEXT_VR_DELIMS
+
+from iomt_crypt.dicom import block
+from iomt_crypt.dicom.clear import plain_elements
+from iomt_crypt.dicom.element import Element
+from iomt_crypt.dicom.encoding import Encoding, encoding_of
+from iomt_crypt.dicom.original import Original
+from iomt_crypt.dicom.source import Source, parse_elements
+from iomt_crypt.errors import HeaderDriftError
+
+CHARACTER_SET = 0x00080005
+# Patient, Patient Study and General Study modules (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1): string values only.
+CORRECTABLE = frozenset(
+    (
+        0x00080020,  # Study Date
+        0x00080030,  # Study Time
+        0x00080050,  # Accession Number
+        0x00080090,  # Referring Physician's Name
+        0x00081030,  # Study Description
+        0x00081048,  # Physician(s) of Record
+        0x00081060,  # Name of Physician(s) Reading Study
+        0x00081080,  # Admitting Diagnoses Description
+        0x00100010,  # Patient's Name
+        0x00100020,  # Patient ID
+        0x00100021,  # Issuer of Patient ID
+        0x00100022,  # Type of Patient ID
+        0x00100030,  # Patient's Birth Date
+        0x00100032,  # Patient's Birth Time
+        0x00100040,  # Patient's Sex
+        0x00101001,  # Other Patient Names
+        0x00101010,  # Patient's Age
+        0x00101020,  # Patient's Size
+        0x00101030,  # Patient's Weight
+        0x00102160,  # Ethnic Group
+        0x00102180,  # Occupation
+        0x001021B0,  # Additional Patient History
+        0x00104000,  # Patient Comments
+        0x0020000D,  # Study Instance UID
+        0x00200010,  # Study ID
+    )
+)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Differences between the clear header as written and as it is now.
+
+    changed
+        names of all elements that differ, e.g. ``"PatientName (0010,0010)"``; never their values
+    corrections
+        patient- and study-level elements as they are now; None where they were removed
+    """
+
+    changed: tuple[str, ...]
+    corrections: dict[int, Element | None]
+    character_set: tuple[str, ...]
+    character_set_now: tuple[str, ...]
+
+
+def find_drift(original: Original, clear: Source) -> Drift:
+    """Compare the clear header of ``clear`` with what was written."""
+    encoding = original_encoding(original)
+    before = plain_elements(parse_elements(original.header_elements(), encoding), encoding)
+    expected = {tag: element for tag, element in before.items() if tag not in original.delta}
+    expected |= {tag: element for tag, element in original.delta.items() if element is not None}
+    now = plain_elements(clear.header, clear.encoding)
+    ours = block.find_record(clear.header)
+    for tag in () if ours is None else (ours[0], block.creator_tag(ours[0])):
+        now.pop(tag, None)
+    differing = sorted(t for t in expected.keys() | now.keys() if not _same(expected.get(t), now.get(t)))
+    return Drift(
+        tuple(_name(tag) for tag in differing),
+        {tag: now.get(tag) for tag in differing if tag in CORRECTABLE},
+        _character_set(before.get(CHARACTER_SET)),
+        _character_set(now.get(CHARACTER_SET)),
+    )
+
+
+def original_encoding(original: Original) -> Encoding:
+    return encoding_of(original.transfer_syntax_uid, original.header_elements()[:8])
+
+
+def _same(expected: Element | None, now: Element | None) -> bool:
+    """Equal but for padding and for the VR, which an archive may have had to guess (PS3.5 6.2.2)."""
+    before, after = (element.value.rstrip(b" \0") if element else b"" for element in (expected, now))
+    return before == after
+
+
+def _name(tag: int) -> str:
+    return f"{keyword_for_tag(tag) or 'private or unknown'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _character_set(element: Element | None) -> tuple[str, ...]:
+    names = element.value.decode("ascii", "replace").strip(" \0").split("\\") if element else [""]
+    return tuple(convert_encodings([name.strip() for name in names]))
+
+
+def merge(original: Original, drift: Drift) -> bytes:
+    """``original.head`` with the corrections spliced in; every other byte stays.
+
+    Raises
+    ------
+    HeaderDriftError
+        A corrected text cannot be written in the original's character set, or the original is deflated.
+    """
+    if original.deflated:
+        raise HeaderDriftError(
+            f"{', '.join(drift.changed)}: corrections cannot be applied to a deflated object",
+            hint="--headers original restores the object as it was",
+        )
+    encoding = original_encoding(original)
+    head = original.head
+    spans = _spans(head, original.dataset_offset, encoding)
+    # From the last to the first, so that the spans before stay true.
+    for tag, element in sorted(drift.corrections.items(), reverse=True):
+        encoded = b""
+        if element is not None:
+            encoded = _encode(_recode(element, drift.character_set_now, drift.character_set), encoding)
+        following = min((span[0] for t, span in spans.items() if t > tag), default=len(original.head) - original.pixel_header_bytes)
+        begin, end = spans.get(tag, (following, following))
+        head = head[:begin] + encoded + head[end:]
+    return head
+
+
+def _spans(head: bytes, start: int, encoding: Encoding) -> dict[int, tuple[int, int]]:
+    """Where each correctable element lies in ``head``: offset of its tag, offset behind its value."""
+    stream = io.BytesIO(head)
+    stream.seek(start)
+    spans: dict[int, tuple[int, int]] = {}
+    begin = start
+    for element in data_element_generator(
+        stream, encoding.implicit, encoding.little_endian, stop_when=lambda tag, vr, length: tag >= 0x7FE00000
+    ):
+        spans[int(element.tag)] = (begin, stream.tell())
+        begin = stream.tell()
+    return spans
+
+
+def _recode(element: Element, now: tuple[str, ...], target: tuple[str, ...]) -> Element:
+    if element.vr not in CUSTOMIZABLE_CHARSET_VR or now == target:
+        return element
+    try:
+        text = decode_bytes(element.value, list(now), TEXT_VR_DELIMS)
+        return Element(element.tag, element.vr, encode_string(text, list(target)))
+    except (UnicodeError, LookupError):
+        raise HeaderDriftError(
+            f"{_name(element.tag)}: the correction cannot be written in the original's character set",
+            hint="--headers original restores the object as it was",
+        ) from None
+
+
+def _encode(element: Element, encoding: Encoding) -> bytes:
+    """A string element in the original's own encoding."""
+    vr = element.vr if element.vr != "UN" else dictionary_VR(element.tag)
+    value = element.value + (b"" if len(element.value) % 2 == 0 else b"\0" if vr == "UI" else b" ")
+    order = "little" if encoding.little_endian else "big"
+    tag = (element.tag >> 16).to_bytes(2, order) + (element.tag & 0xFFFF).to_bytes(2, order)  # type: ignore[arg-type]
+    if encoding.implicit:
+        return tag + len(value).to_bytes(4, order) + value  # type: ignore[arg-type]
+    if vr in EXPLICIT_VR_LENGTH_32:
+        return tag + vr.encode() + b"\0\0" + len(value).to_bytes(4, order) + value  # type: ignore[arg-type]
+    return tag + vr.encode() + len(value).to_bytes(2, order) + value  # type: ignore[arg-type]

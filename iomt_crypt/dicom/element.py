@@ -1,0 +1,158 @@
+"""Data elements in Explicit VR Little Endian, made from raw ones without decoding their values.
+
+Values keep their bytes (only the byte order of binary numbers changes), so no character set, odd number string or
+private value can be lost or refused on the way into the clear header.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.errors import MalformedError
+
+PIXEL_REPRESENTATION = 0x00280103
+_WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4} | {
+    "FD": 8,
+    "OD": 8,
+    "SV": 8,
+    "UV": 8,
+    "OV": 8,
+}
+_ZERO_PADDED = frozenset(("UI", "OB", "OW", "OF", "OD", "OL", "OV", "UN"))
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element in Explicit VR Little Endian. The value of an SQ is its encoded items, of defined length."""
+
+    tag: int
+    vr: str
+    value: bytes
+
+    def encode(self) -> bytes:
+        """Header and value, padded to even length (PS3.5 7.1.2)."""
+        value = self.value
+        if len(value) & 1:
+            value += b"\0" if self.vr in _ZERO_PADDED else b" "
+        head = struct.pack("<HH2s", self.tag >> 16, self.tag & 0xFFFF, self.vr.encode("ascii"))
+        if self.vr in EXPLICIT_VR_LENGTH_32:
+            return head + struct.pack("<xxL", len(value)) + value
+        if len(value) <= 0xFFFF:
+            return head + struct.pack("<H", len(value)) + value
+        return head[:4] + b"UN" + struct.pack("<xxL", len(value)) + value  # PS3.5 6.2.2 note 2
+
+
+class Editor(Protocol):
+    """Looks at every element, nested ones too, and says what becomes of it."""
+
+    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool: ...
+
+    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool: ...
+
+    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes: ...
+
+
+class KeepAll:
+    """The editor that changes nothing."""
+
+    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
+        return False
+
+    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool:
+        return False
+
+    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes:
+        return value
+
+
+class Transcoder:
+    """Turns raw pydicom elements into `Element`s, through an editor."""
+
+    def __init__(self, encoding: Encoding, header: Dataset, editor: Editor) -> None:
+        self._encoding = encoding
+        self._editor = editor
+        representation = _raw_bytes(header.get_item(PIXEL_REPRESENTATION))
+        self._us_or_ss = "SS" if any(representation) else "US"
+
+    def elements(self, dataset: Dataset, depth: int = 0) -> list[Element]:
+        """All elements of ``dataset`` that the editor keeps, in tag order, group lengths (retired) left out."""
+        found = (self.element(dataset, tag, depth) for tag in sorted(dataset.keys()))
+        return [element for element in found if element is not None]
+
+    def element(self, dataset: Dataset, tag: BaseTag, depth: int = 0) -> Element | None:
+        """One element of ``dataset``; None for a group length or what the editor drops."""
+        if tag & 0xFFFF == 0 and tag >> 16 > 6:
+            return None
+        raw = dataset.get_item(tag)
+        vr = self._vr(raw, dataset)
+        if vr == "SQ":
+            return self._sequence(dataset, tag, depth)
+        value = self._swapped(vr, _raw_bytes(raw))
+        if self._editor.drop(tag, vr, value, depth):
+            return None
+        return Element(int(tag), vr, self._editor.replace(tag, vr, value, dataset))
+
+    def _sequence(self, dataset: Dataset, tag: BaseTag, depth: int) -> Element | None:
+        try:
+            items = list(dataset[tag].value or ())
+        except Exception as error:  # pydicom raises whatever the bytes lead to
+            raise MalformedError(f"sequence {tag} cannot be parsed ({type(error).__name__})") from None
+        if self._editor.drop_sequence(tag, items, depth):
+            return None
+        return Element(int(tag), "SQ", encode_items(self.elements(item, depth + 1) for item in items))
+
+    def _vr(self, raw: DataElement | RawDataElement, dataset: Dataset) -> str:
+        vr = raw.VR
+        if vr is None:
+            vr = _look_up(raw.tag, dataset)
+        if len(vr) == 2:
+            return str(vr)
+        # ambiguous, PS3.6: 'US or SS', 'OB or OW', 'US or OW', 'US or SS or OW'
+        if vr == "US or SS" or (vr.startswith("US") and len(_raw_bytes(raw)) <= 2):
+            return self._us_or_ss if "SS" in vr else "US"
+        return "OW"
+
+    def _swapped(self, vr: str, value: bytes) -> bytes:
+        word = _WORD_BYTES.get(vr, 1)
+        if self._encoding.little_endian or word == 1 or len(value) % word:
+            return value
+        return np.frombuffer(value, dtype=f"u{word}").byteswap().tobytes()
+
+
+def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
+    """Items of a sequence, with defined lengths (PS3.5 7.5)."""
+    encoded = []
+    for item in items:
+        body = b"".join(element.encode() for element in item)
+        encoded.append(struct.pack("<HHL", 0xFFFE, 0xE000, len(body)) + body)
+    return b"".join(encoded)
+
+
+def _look_up(tag: BaseTag, dataset: Dataset) -> str:
+    try:
+        if not tag.is_private:
+            return dictionary_VR(tag)
+        if tag.is_private_creator:
+            return "LO"
+        creator = dataset.get_item(BaseTag(tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)) if tag & 0xFF00 else None
+        if creator is None:
+            return "UN"
+        return private_dictionary_VR(tag, _raw_bytes(creator).decode("ascii", "replace").strip(" \0"))
+    except KeyError:
+        return "UN"
+
+
+def _raw_bytes(raw: DataElement | RawDataElement | None) -> bytes:
+    value = raw.value if raw is not None else None
+    return value if isinstance(value, bytes) else b""

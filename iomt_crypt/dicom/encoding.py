@@ -1,0 +1,79 @@
+"""The encodings a data set can have (PS3.5 A), and the one we write."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
+
+from iomt_crypt.errors import MalformedError, UnsupportedError
+
+GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian header, big endian pixels
+# MPEG-2, MPEG-4, HEVC: PS3.5 A.4.5 to A.4.7 and A.4.9; SMPTE ST 2110: A.6 and A.7
+_VIDEO = frozenset(f"1.2.840.10008.1.2.4.{n}{s}" for n in range(100, 109) for s in ("", ".1"))
+_REFERENCED = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205))  # JPIP, A.6 and A.8
+_INFLATED_LIMIT = 1 << 32
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the elements of a data set are encoded."""
+
+    implicit: bool
+    little_endian: bool
+
+    @property
+    def byteorder(self) -> str:
+        return "<" if self.little_endian else ">"
+
+
+EXPLICIT_LE = Encoding(implicit=False, little_endian=True)
+
+
+def encoding_of(transfer_syntax_uid: str | None, start: bytes) -> Encoding:
+    """Encoding of a data set that begins with the bytes ``start`` (6 or more).
+
+    Whether VRs are explicit is read from the data itself: there are files whose transfer syntax is missing or wrong.
+    """
+    if transfer_syntax_uid == ExplicitVRBigEndian:
+        return Encoding(implicit=False, little_endian=False)
+    explicit = len(start) >= 6 and start[4:6].isalpha() and start[4:6].isupper()
+    if transfer_syntax_uid is None and explicit and start[0] == 0 and start[1] != 0:
+        return Encoding(implicit=False, little_endian=False)  # group 00xx, high byte first
+    return Encoding(implicit=not explicit, little_endian=True)
+
+
+def is_deflated(transfer_syntax_uid: str | None) -> bool:
+    return transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+
+
+def default_transfer_syntax(encoding: Encoding) -> str:
+    """For data sets that do not say theirs."""
+    if encoding.implicit:
+        return str(ImplicitVRLittleEndian)
+    return "1.2.840.10008.1.2.1" if encoding.little_endian else str(ExplicitVRBigEndian)
+
+
+def refuse_unsupported(transfer_syntax_uid: str) -> None:
+    """Raise UnsupportedError for transfer syntaxes whose pixels cannot be carried yet."""
+    if transfer_syntax_uid in _VIDEO or transfer_syntax_uid.startswith("1.2.840.10008.1.2.7."):
+        raise UnsupportedError(f"video (transfer syntax {transfer_syntax_uid}) is not handled yet")
+    if transfer_syntax_uid in _REFERENCED:
+        raise UnsupportedError(f"transfer syntax {transfer_syntax_uid} keeps its pixels on another server")
+
+
+def inflate(stream: bytes | memoryview) -> bytes:
+    """The data set of a deflated stream (PS3.5 A.5; RFC 1951), 4 GiB at most."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(stream, _INFLATED_LIMIT)
+    except zlib.error as error:
+        raise MalformedError(f"the deflated data set is damaged ({error})") from error
+    if not inflater.eof:
+        raise MalformedError(f"the deflated data set is cut off, or larger than {_INFLATED_LIMIT} bytes")
+    return plain

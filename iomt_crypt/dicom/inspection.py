@@ -1,0 +1,135 @@
+"""What an object says about itself without a key, and whether what it says is true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from iomt_crypt.dicom.file import _reading, as_keyring
+from iomt_crypt.dicom.restore import frames, open_object, read_record
+from iomt_crypt.dicom.source import Source, read_file
+from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
+from iomt_crypt.errors import NotEncryptedError
+from iomt_crypt.seal import Identity, Keyring, Record, fingerprint_text
+
+
+@dataclass(frozen=True)
+class RecipientInfo:
+    """A recipient as named in a stanza. The name is a hint; only opening the stanza proves it."""
+
+    kind: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class EncryptionInfo:
+    """The public part of a sealed record."""
+
+    suite: str
+    form: str
+    software: str
+    object_id: str
+    epoch_id: str
+    n_units: int
+    unit_bytes: int
+    recipients: tuple[RecipientInfo, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an object says about itself; nothing here is authenticated. ``encryption`` is None for a plain object."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    pixel_bytes: int
+    encryption: EncryptionInfo | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Verdict on one object.
+
+    state
+        ``"authentic"``: record, header and every frame authenticated with an identity; ``"consistent"``: encrypted,
+        and sound as far as can be seen without a key; ``"plain"``: not encrypted
+    n_units
+        frames authenticated
+    changed
+        elements of the clear header that were changed since encryption (known with an identity only)
+    """
+
+    state: Literal["authentic", "consistent", "plain"]
+    sop_instance_uid: str
+    n_units: int
+    changed: tuple[str, ...]
+
+
+def inspect_file(path: str | Path) -> Inspection:
+    """Read what an object says about itself; no key is needed.
+
+    Raises
+    ------
+    InputError
+        Not a readable DICOM object.
+    AuthenticationError
+        There is a record, and it is damaged.
+    """
+    with _reading(path) as stream:
+        source = read_file(stream)
+        try:
+            encryption = _encryption(read_record(source))
+        except NotEncryptedError:
+            encryption = None
+        return _inspection(source, encryption)
+
+
+def _inspection(source: Source, encryption: EncryptionInfo | None) -> Inspection:
+    return Inspection(
+        source.text(0x00080016),
+        source.text(SOP_INSTANCE),
+        source.text(STUDY),
+        source.text(SERIES),
+        source.transfer_syntax_uid,
+        source.pixel.size if source.pixel else 0,
+        encryption,
+    )
+
+
+def _encryption(record: Record) -> EncryptionInfo:
+    return EncryptionInfo(
+        record.suite,
+        record.form,
+        record.software,
+        record.object_id.hex(),
+        record.epoch_id.hex(),
+        record.layout.n_frames,
+        record.layout.frame_bytes,
+        tuple(RecipientInfo(s.kind, fingerprint_text(s.recipient)) for s in record.stanzas),
+    )
+
+
+def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = ()) -> Verification:
+    """Check an object: its structure and, with an identity, record, header and every frame. Writes nothing.
+
+    Raises
+    ------
+    AuthenticationError, NoMatchingIdentityError, InputError
+    """
+    keyed = isinstance(identities, Keyring) or len(identities) > 0
+    with _reading(path) as stream:
+        source = read_file(stream)
+        uid = source.text(SOP_INSTANCE)
+        try:
+            read_record(source)
+        except NotEncryptedError:
+            return Verification("plain", uid, 0, ())
+        if not keyed:
+            return Verification("consistent", uid, 0, ())
+        opened = open_object(stream, as_keyring(identities))
+        n_units = sum(1 for _ in frames(opened))
+        return Verification("authentic", uid, n_units, opened.drift.changed)

@@ -1,0 +1,167 @@
+"""One object in, its encrypted form out: source -> plan -> clear header -> sealed record -> frames."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from iomt_crypt import __version__
+from iomt_crypt.dicom import block, bulk
+from iomt_crypt.dicom.clear import ClearHeader, clear_header
+from iomt_crypt.dicom.meta import file_meta
+from iomt_crypt.dicom.original import Original
+from iomt_crypt.dicom.pixel import PIXEL_DATA, PixelPlan, plan_pixels, units
+from iomt_crypt.dicom.policy import Policy
+from iomt_crypt.dicom.source import Source
+from iomt_crypt.dicom.uid import SOP_INSTANCE
+from iomt_crypt.errors import AlreadyEncryptedError, MalformedError
+from iomt_crypt.seal import SUITES, Epoch, Layout, ObjectKey, Record, seal_header
+
+_NO_PIXELS = Layout(0, 0, 8, 0)
+
+
+@dataclass(frozen=True)
+class Protected:
+    """What was written.
+
+    form
+        ``"native"``, ``"carrier"`` or ``"header"`` (no pixels)
+    size_bytes
+        of the whole file
+    record
+        the record without its slack, for a journal: archives may drop private blocks
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    original_sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    form: str
+    suite: str
+    n_frames: int
+    size_bytes: int
+    record: bytes
+
+
+def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:
+    """Encrypt ``source`` into ``sink`` (writable, seekable) as a Part 10 file, Explicit VR Little Endian.
+
+    Memory: one frame of the raster, besides what the source and the sink hold.
+
+    Raises
+    ------
+    AlreadyEncryptedError, MalformedError, UnsupportedError
+        What is in the sink by then is not an object; throw it away.
+    """
+    if block.find_record(source.header) is not None:
+        raise AlreadyEncryptedError("the object is encrypted already", hint="'iomt-crypt inspect' shows to whom")
+    bulk.refuse_unsupported_bulk(source)
+    plan = plan_pixels(source, policy)
+    clear = clear_header(source, plan, policy)
+    if not clear.sop_instance_uid or not clear.sop_class_uid:
+        raise MalformedError(
+            "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing",
+            hint="a DICOMDIR is an index of a medium, not an object of its own; encrypt the files it names",
+        )
+    key = ObjectKey.generate()
+    record = _record(source, plan, clear, key, epoch, policy)
+    sink.write(file_meta(clear.sop_class_uid, clear.sop_instance_uid))
+    record_offset = _write_header(sink, source, clear, record)
+    if plan is not None:
+        record = replace(record, tags=_write_frames(sink, source, plan, key, record))
+    size_bytes = sink.tell()
+    record = record.authenticated(key)
+    sink.seek(record_offset)
+    sink.write(record.pack())
+    sink.seek(size_bytes)
+    return Protected(
+        clear.sop_class_uid,
+        clear.sop_instance_uid,
+        source.text(SOP_INSTANCE),
+        clear.study_instance_uid,
+        clear.series_instance_uid,
+        record.form,
+        record.suite,
+        plan.raster.n_frames if plan else 0,
+        size_bytes,
+        record.pack(slack=False),
+    )
+
+
+def _record(
+    source: Source, plan: PixelPlan | None, clear: ClearHeader, key: ObjectKey, epoch: Epoch, policy: Policy
+) -> Record:
+    """The record with zeros for tags and MAC: it has its final size."""
+    layout = plan.raster.layout() if plan else _NO_PIXELS
+    return Record(
+        suite=policy.suite,
+        form=plan.form if plan else "header",
+        object_id=key.object_id,
+        sop_instance_uid=clear.sop_instance_uid,
+        pixel_tag=plan.raster.tag if plan else 0,
+        layout=layout,
+        tags=bytes(layout.n_frames * SUITES[policy.suite].tag_bytes),
+        epoch_id=epoch.id,
+        wrapped_key=epoch.wrap(key.data_key),
+        stanzas=epoch.stanzas,
+        sealed=seal_header(key, _original(source, plan, clear).pack()),
+        software=__version__,
+    )
+
+
+def _original(source: Source, plan: PixelPlan | None, clear: ClearHeader) -> Original:
+    original = Original(
+        origin=source.origin,
+        transfer_syntax_uid=source.transfer_syntax_uid,
+        sop_class_uid=clear.sop_class_uid,
+        sop_instance_uid=source.text(SOP_INSTANCE),
+        head=source.head if plan or source.deflated is None else source.head + source.deflated,
+        excess=_excess(source, plan),
+        tail=source.tail,
+        payload_bytes=plan.payload_bytes if plan else 0,
+        deflated=source.deflated is not None,
+        dataset_offset=source.dataset_offset,
+        elements=b"",
+        pixel_header_bytes=source.pixel.header_bytes if source.pixel and source.deflated is None else 0,
+        delta=clear.delta,
+    )
+    same = original.deflated is False and original.header_elements() == source.elements
+    return original if same else replace(original, elements=source.elements)
+
+
+def _excess(source: Source, plan: PixelPlan | None) -> bytes:
+    if plan is None or source.pixel is None or not plan.excess_bytes:
+        return b""
+    source.stream.seek(source.pixel.offset + plan.payload_bytes)
+    return source.stream.read(plan.excess_bytes)
+
+
+def _write_header(sink: BinaryIO, source: Source, clear: ClearHeader, record: Record) -> int:
+    """All elements but the pixel element; returns the offset of the record's container."""
+    container = record.pack()
+    creator, holder = block.record_elements(source.header, container)
+    offset = 0
+    for element in sorted([*clear.elements, creator, holder], key=lambda e: e.tag):
+        encoded = element.encode()
+        if element is holder:
+            offset = sink.tell() + len(encoded) - len(container)
+        sink.write(encoded)
+    return offset
+
+
+def _write_frames(sink: BinaryIO, source: Source, plan: PixelPlan, key: ObjectKey, record: Record) -> bytes:
+    """The pixel element; returns the tags of its units, one after another."""
+    layout = plan.raster.layout()
+    size = layout.n_frames * layout.frame_bytes
+    vr = b"OB" if plan.raster.bits <= 8 else {0x7FE00008: b"OF", 0x7FE00009: b"OD"}.get(record.pixel_tag, b"OW")
+    padded = size + (size & 1)
+    sink.write(struct.pack("<HH2sxxL", record.pixel_tag >> 16, record.pixel_tag & 0xFFFF, vr, padded))
+    suite = SUITES[record.suite](key, layout, record.sop_instance_uid.encode("ascii"))
+    tags = []
+    for index, frame in enumerate(units(source, plan, bytearray(layout.frame_bytes))):
+        tags.append(suite.seal(index, frame))
+        sink.write(frame)
+    sink.write(bytes(size & 1))
+    return b"".join(tags)
