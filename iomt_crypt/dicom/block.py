@@ -5,9 +5,8 @@ Group 7FDF lies just below the pixel data, so the record is found without distur
 
 from __future__ import annotations
 
-from pydicom.dataset import Dataset
-
 from iomt_crypt.dicom.element import Element
+from iomt_crypt.dicom.source import Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 GROUP = 0x7FDF
@@ -16,7 +15,7 @@ RECORD_ELEMENT = 0x01
 _MAX_BLOCKS = 0x100
 
 
-def record_elements(header: Dataset, container: bytes) -> tuple[Element, Element]:
+def record_elements(header: Header, container: bytes) -> tuple[Element, Element]:
     """Private creator and record, in the first block of the group that ``header`` leaves free."""
     for block in range(0x10, _MAX_BLOCKS):
         if (GROUP << 16 | block) not in header:
@@ -28,14 +27,13 @@ def record_elements(header: Dataset, container: bytes) -> tuple[Element, Element
     raise MalformedError(f"no free private block in group {GROUP:04X}")
 
 
-def find_record(header: Dataset) -> tuple[int, bytes] | None:
+def find_record(header: Header) -> tuple[int, bytes] | None:
     """Tag and value of the record, found by creator, whatever VR an archive gave it; None if there is none."""
-    for block in range(0x10, _MAX_BLOCKS):
-        creator = _value(header, GROUP << 16 | block)
-        if creator.strip(b" \0") == CREATOR.encode("ascii"):
-            tag = GROUP << 16 | block << 8 | RECORD_ELEMENT
-            if tag in header:
-                return tag, _value(header, tag)
+    for creator in header:
+        if creator >> 16 == GROUP and 0x10 <= creator & 0xFFFF < _MAX_BLOCKS:
+            tag = GROUP << 16 | (creator & 0xFF) << 8 | RECORD_ELEMENT
+            if raw_value(header, creator).strip(b" \0") == CREATOR.encode("ascii") and tag in header:
+                return tag, raw_value(header, tag)
     return None
 
 
@@ -43,8 +41,3 @@ def creator_tag(tag: int) -> int:
     """Tag of the private creator that a private element belongs to."""
     return tag & 0xFFFF0000 | (tag & 0xFF00) >> 8
 
-
-def _value(header: Dataset, tag: int) -> bytes:
-    raw = header.get_item(tag)
-    value = raw.value if raw is not None else None
-    return value if isinstance(value, bytes) else b""

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydicom.dataset import Dataset
-
-from iomt_crypt.dicom.source import PIXEL_TAGS, Source
+from iomt_crypt.dicom.source import PIXEL_TAGS, Header, Source
 from iomt_crypt.errors import UnsupportedError
 
 PRIVATE_BULK_BYTES = 1024  # a private binary value above this may be an image or a part of one
@@ -69,6 +67,6 @@ def is_dropped(tag: int, vr: str, value: bytes, depth: int) -> bool:
     return bool(group & 1) and vr in _BINARY and len(value) > PRIVATE_BULK_BYTES
 
 
-def is_dropped_sequence(tag: int, items: Sequence[Dataset]) -> bool:
+def is_dropped_sequence(tag: int, items: Sequence[Header]) -> bool:
     """Whether a sequence must not stand in the clear header: icons, and anything else that holds an image."""
     return tag in _DROPPED_SEQUENCES or any(pixel in item for item in items for pixel in PIXEL_TAGS)

@@ -10,15 +10,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
-
 from iomt_crypt import __version__
 from iomt_crypt.dicom import bulk, pixel, uid
 from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, encode_items
 from iomt_crypt.dicom.encoding import Encoding
 from iomt_crypt.dicom.pixel import PixelPlan, Raster
 from iomt_crypt.dicom.policy import Policy
-from iomt_crypt.dicom.source import Source
+from iomt_crypt.dicom.source import Header, Source, raw_value
 
 SOP_CLASS = 0x00080016
 IMAGE_TYPE = 0x00080008
@@ -56,14 +54,13 @@ class _ClearEditor:
     def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
         return self._note(bulk.is_dropped(tag, vr, value, depth))
 
-    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool:
+    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool:
         return self._note(bulk.is_dropped_sequence(tag, items))
 
-    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes:
+    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes:
         if tag not in uid.REFERENCES:
             return value
-        raw = item.get_item(uid.REFERENCED_CLASS)
-        referenced = raw.value.decode("ascii", "replace") if raw is not None and isinstance(raw.value, bytes) else ""
+        referenced = raw_value(item, uid.REFERENCED_CLASS).decode("ascii", "replace")
         derived = self._uids.derive_value(value, referenced.strip(" \0"))
         return derived if self._note(derived.rstrip(b"\0 ") != value.rstrip(b"\0 ")) else value
 
@@ -72,7 +69,7 @@ class _ClearEditor:
         return edited
 
 
-def plain_elements(header: Dataset, encoding: Encoding) -> dict[int, Element]:
+def plain_elements(header: Header, encoding: Encoding) -> dict[int, Element]:
     """A header as it is, in Explicit VR Little Endian, by tag."""
     return {e.tag: e for e in Transcoder(encoding, header, KeepAll()).elements(header)}
 
@@ -91,13 +88,13 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
     transcoder = Transcoder(source.encoding, source.header, editor)
     elements: dict[int, Element] = {}
     delta: dict[int, Element | None] = {}
-    for tag in sorted(source.header.keys()):
+    for tag in sorted(source.header):
         editor.edited = False
         element = transcoder.element(source.header, tag)
         if element is not None:
             elements[element.tag] = element
         if editor.edited:
-            delta[int(tag)] = element
+            delta[tag] = element
     changes = _changes(source, plan, elements)
     if plan is not None:
         # The frames are written last: what stands above them (private groups from 7FE1) is sealed only.

@@ -9,16 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.source import Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
@@ -58,9 +58,9 @@ class Editor(Protocol):
 
     def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool: ...
 
-    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool: ...
+    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool: ...
 
-    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes: ...
+    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes: ...
 
 
 class KeepAll:
@@ -69,57 +69,58 @@ class KeepAll:
     def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
         return False
 
-    def drop_sequence(self, tag: int, items: Sequence[Dataset], depth: int) -> bool:
+    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool:
         return False
 
-    def replace(self, tag: int, vr: str, value: bytes, item: Dataset) -> bytes:
+    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes:
         return value
 
 
 class Transcoder:
     """Turns raw pydicom elements into `Element`s, through an editor."""
 
-    def __init__(self, encoding: Encoding, header: Dataset, editor: Editor) -> None:
+    def __init__(self, encoding: Encoding, header: Header, editor: Editor) -> None:
         self._encoding = encoding
         self._editor = editor
-        representation = _raw_bytes(header.get_item(PIXEL_REPRESENTATION))
+        representation = raw_value(header, PIXEL_REPRESENTATION)
         self._us_or_ss = "SS" if any(representation) else "US"
 
-    def elements(self, dataset: Dataset, depth: int = 0) -> list[Element]:
+    def elements(self, dataset: Header, depth: int = 0) -> list[Element]:
         """All elements of ``dataset`` that the editor keeps, in tag order, group lengths (retired) left out."""
-        found = (self.element(dataset, tag, depth) for tag in sorted(dataset.keys()))
+        found = (self.element(dataset, tag, depth) for tag in sorted(dataset))
         return [element for element in found if element is not None]
 
-    def element(self, dataset: Dataset, tag: BaseTag, depth: int = 0) -> Element | None:
+    def element(self, dataset: Header, tag: int, depth: int = 0) -> Element | None:
         """One element of ``dataset``; None for a group length or what the editor drops."""
         if tag & 0xFFFF == 0 and tag >> 16 > 6:
             return None
-        raw = dataset.get_item(tag)
+        raw = dataset[tag]
         vr = self._vr(raw, dataset)
         if vr == "SQ":
             return self._sequence(dataset, tag, depth)
-        value = self._swapped(vr, _raw_bytes(raw))
+        value = self._swapped(vr, raw_value(dataset, tag))
         if self._editor.drop(tag, vr, value, depth):
             return None
-        return Element(int(tag), vr, self._editor.replace(tag, vr, value, dataset))
+        return Element(tag, vr, self._editor.replace(tag, vr, value, dataset))
 
-    def _sequence(self, dataset: Dataset, tag: BaseTag, depth: int) -> Element | None:
+    def _sequence(self, dataset: Header, tag: int, depth: int) -> Element | None:
         try:
-            items = list(dataset[tag].value or ())
-        except Exception as error:  # pydicom raises whatever the bytes lead to
-            raise MalformedError(f"sequence {tag} cannot be parsed ({type(error).__name__})") from None
+            items = _items(dataset[tag])
+        except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
+            name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            raise MalformedError(f"sequence {name} cannot be parsed ({type(error).__name__})") from None
         if self._editor.drop_sequence(tag, items, depth):
             return None
-        return Element(int(tag), "SQ", encode_items(self.elements(item, depth + 1) for item in items))
+        return Element(tag, "SQ", encode_items(self.elements(item, depth + 1) for item in items))
 
-    def _vr(self, raw: DataElement | RawDataElement, dataset: Dataset) -> str:
+    def _vr(self, raw: DataElement | RawDataElement, dataset: Header) -> str:
         vr = raw.VR
         if vr is None:
-            vr = _look_up(raw.tag, dataset)
+            vr = _look_up(int(raw.tag), dataset)
         if len(vr) == 2:
             return str(vr)
         # ambiguous, PS3.6: 'US or SS', 'OB or OW', 'US or OW', 'US or SS or OW'
-        if vr == "US or SS" or (vr.startswith("US") and len(_raw_bytes(raw)) <= 2):
+        if vr == "US or SS" or (vr.startswith("US") and len(raw.value or b"") <= 2):
             return self._us_or_ss if "SS" in vr else "US"
         return "OW"
 
@@ -139,20 +140,23 @@ def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
     return b"".join(encoded)
 
 
-def _look_up(tag: BaseTag, dataset: Dataset) -> str:
+def _items(raw: DataElement | RawDataElement) -> list[Header]:
+    element = raw if isinstance(raw, DataElement) else convert_raw_data_element(raw)
+    return [{int(nested.tag): nested for nested in item.values()} for item in element.value or ()]
+
+
+@cache
+def _public_vr(tag: int) -> str:
+    return dictionary_VR(tag)
+
+
+def _look_up(tag: int, dataset: Header) -> str:
     try:
-        if not tag.is_private:
-            return dictionary_VR(tag)
-        if tag.is_private_creator:
-            return "LO"
-        creator = dataset.get_item(BaseTag(tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)) if tag & 0xFF00 else None
-        if creator is None:
-            return "UN"
-        return private_dictionary_VR(tag, _raw_bytes(creator).decode("ascii", "replace").strip(" \0"))
+        if not tag >> 16 & 1:
+            return _public_vr(tag)
+        if 0x10 <= tag & 0xFFFF < 0x100:
+            return "LO"  # private creator
+        creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
+        return private_dictionary_VR(tag, creator.decode("ascii", "replace").strip(" \0")) if creator else "UN"
     except KeyError:
         return "UN"
-
-
-def _raw_bytes(raw: DataElement | RawDataElement | None) -> bytes:
-    value = raw.value if raw is not None else None
-    return value if isinstance(value, bytes) else b""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from iomt_crypt.dicom.file import _reading, as_keyring
+from iomt_crypt.dicom.file import as_keyring, open_input
 from iomt_crypt.dicom.restore import frames, open_object, read_record
 from iomt_crypt.dicom.source import Source, read_file
 from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
@@ -79,7 +79,7 @@ def inspect_file(path: str | Path) -> Inspection:
     AuthenticationError
         There is a record, and it is damaged.
     """
-    with _reading(path) as stream:
+    with open_input(path) as stream:
         source = read_file(stream)
         try:
             encryption = _encryption(read_record(source))
@@ -121,7 +121,7 @@ def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = 
     AuthenticationError, NoMatchingIdentityError, InputError
     """
     keyed = isinstance(identities, Keyring) or len(identities) > 0
-    with _reading(path) as stream:
+    with open_input(path) as stream:
         source = read_file(stream)
         uid = source.text(SOP_INSTANCE)
         try:

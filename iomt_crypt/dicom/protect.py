@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -45,16 +46,38 @@ class Protected:
     record: bytes
 
 
-def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:
-    """Encrypt ``source`` into ``sink`` (writable, seekable) as a Part 10 file, Explicit VR Little Endian.
+@dataclass(frozen=True)
+class Prepared:
+    """An object that is ready to be encrypted: all is decided, and nothing of its pixels has been touched."""
 
-    Memory: one frame of the raster, besides what the source and the sink hold.
+    source: Source
+    plan: PixelPlan | None
+    clear: ClearHeader
+    key: ObjectKey
+    record: Record
 
-    Raises
-    ------
-    AlreadyEncryptedError, MalformedError, UnsupportedError
-        What is in the sink by then is not an object; throw it away.
-    """
+    def pixel_vr(self) -> str:
+        """VR of the encrypted pixel element (PS3.5 8.2 and 8.4)."""
+        if self.plan is None or self.plan.raster.bits <= 8:
+            return "OB"
+        return {0x7FE00008: "OF", 0x7FE00009: "OD"}.get(self.record.pixel_tag, "OW")
+
+    def frames(self, tags: list[bytes]) -> Iterator[memoryview]:
+        """Encrypted units, each in the same buffer; their tags are appended to ``tags``."""
+        if self.plan is None:
+            return
+        layout = self.record.layout
+        suite = SUITES[self.record.suite](self.key, layout, self.record.sop_instance_uid.encode("ascii"))
+        for index, frame in enumerate(units(self.source, self.plan, bytearray(layout.frame_bytes))):
+            tags.append(suite.seal(index, frame))
+            yield frame
+
+    def finished_record(self, tags: list[bytes]) -> Record:
+        return replace(self.record, tags=b"".join(tags)).authenticated(self.key)
+
+
+def prepare(source: Source, *, epoch: Epoch, policy: Policy) -> Prepared:
+    """Decide how ``source`` is encrypted; see `protect` for the errors."""
     if block.find_record(source.header) is not None:
         raise AlreadyEncryptedError("the object is encrypted already", hint="'iomt-crypt inspect' shows to whom")
     bulk.refuse_unsupported_bulk(source)
@@ -66,13 +89,25 @@ def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> 
             hint="a DICOMDIR is an index of a medium, not an object of its own; encrypt the files it names",
         )
     key = ObjectKey.generate()
-    record = _record(source, plan, clear, key, epoch, policy)
+    return Prepared(source, plan, clear, key, _record(source, plan, clear, key, epoch, policy))
+
+
+def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:
+    """Encrypt ``source`` into ``sink`` (writable, seekable) as a Part 10 file, Explicit VR Little Endian.
+
+    Memory: one frame of the raster, besides what the source and the sink hold.
+
+    Raises
+    ------
+    AlreadyEncryptedError, MalformedError, UnsupportedError
+        What is in the sink by then is not an object; throw it away.
+    """
+    prepared = prepare(source, epoch=epoch, policy=policy)
+    clear = prepared.clear
     sink.write(file_meta(clear.sop_class_uid, clear.sop_instance_uid))
-    record_offset = _write_header(sink, source, clear, record)
-    if plan is not None:
-        record = replace(record, tags=_write_frames(sink, source, plan, key, record))
+    record_offset = _write_header(sink, prepared)
+    record = prepared.finished_record(_write_frames(sink, prepared))
     size_bytes = sink.tell()
-    record = record.authenticated(key)
     sink.seek(record_offset)
     sink.write(record.pack())
     sink.seek(size_bytes)
@@ -84,7 +119,7 @@ def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> 
         clear.series_instance_uid,
         record.form,
         record.suite,
-        plan.raster.n_frames if plan else 0,
+        prepared.plan.raster.n_frames if prepared.plan else 0,
         size_bytes,
         record.pack(slack=False),
     )
@@ -138,12 +173,12 @@ def _excess(source: Source, plan: PixelPlan | None) -> bytes:
     return source.stream.read(plan.excess_bytes)
 
 
-def _write_header(sink: BinaryIO, source: Source, clear: ClearHeader, record: Record) -> int:
+def _write_header(sink: BinaryIO, prepared: Prepared) -> int:
     """All elements but the pixel element; returns the offset of the record's container."""
-    container = record.pack()
-    creator, holder = block.record_elements(source.header, container)
+    container = prepared.record.pack()
+    creator, holder = block.record_elements(prepared.source.header, container)
     offset = 0
-    for element in sorted([*clear.elements, creator, holder], key=lambda e: e.tag):
+    for element in sorted([*prepared.clear.elements, creator, holder], key=lambda e: e.tag):
         encoded = element.encode()
         if element is holder:
             offset = sink.tell() + len(encoded) - len(container)
@@ -151,17 +186,15 @@ def _write_header(sink: BinaryIO, source: Source, clear: ClearHeader, record: Re
     return offset
 
 
-def _write_frames(sink: BinaryIO, source: Source, plan: PixelPlan, key: ObjectKey, record: Record) -> bytes:
-    """The pixel element; returns the tags of its units, one after another."""
-    layout = plan.raster.layout()
+def _write_frames(sink: BinaryIO, prepared: Prepared) -> list[bytes]:
+    """The pixel element; returns the tags of its units."""
+    tags: list[bytes] = []
+    if prepared.plan is None:
+        return tags
+    tag, layout = prepared.record.pixel_tag, prepared.record.layout
     size = layout.n_frames * layout.frame_bytes
-    vr = b"OB" if plan.raster.bits <= 8 else {0x7FE00008: b"OF", 0x7FE00009: b"OD"}.get(record.pixel_tag, b"OW")
-    padded = size + (size & 1)
-    sink.write(struct.pack("<HH2sxxL", record.pixel_tag >> 16, record.pixel_tag & 0xFFFF, vr, padded))
-    suite = SUITES[record.suite](key, layout, record.sop_instance_uid.encode("ascii"))
-    tags = []
-    for index, frame in enumerate(units(source, plan, bytearray(layout.frame_bytes))):
-        tags.append(suite.seal(index, frame))
+    sink.write(struct.pack("<HH2sxxL", tag >> 16, tag & 0xFFFF, prepared.pixel_vr().encode(), size + (size & 1)))
+    for frame in prepared.frames(tags):
         sink.write(frame)
     sink.write(bytes(size & 1))
-    return b"".join(tags)
+    return tags

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 
@@ -24,7 +23,9 @@ _ITEM, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _LONG_HEADER_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"))
 MAX_HEADER_BYTES = 1 << 27
 
-_Elements = dict[BaseTag, RawDataElement | DataElement]
+# Elements by tag, undecoded; sequences of undefined length come parsed from pydicom. Plain integers for tags, and not
+# pydicom's BaseTag and Dataset, whose comparisons and look-ups cost more than all the rest of the header's way.
+Header = dict[int, RawDataElement | DataElement]
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,18 @@ class Source:
     tail: bytes
     dataset_offset: int
     elements: bytes
-    header: Dataset
+    header: Header
     pixel: PixelValue | None
     deflated: bytes | None = None
 
     def text(self, tag: int) -> str:
         """First value of an element with an ASCII value (UI, CS, IS); empty when absent."""
-        element = self.header.get_item(tag)
-        raw = element.value if element is not None else None
-        if not isinstance(raw, bytes):
-            return "" if raw is None else str(raw)
-        return raw.decode("ascii", "replace").strip(" \0").split("\\")[0].strip()
+        return raw_value(self.header, tag).decode("ascii", "replace").strip(" \0").split("\\")[0].strip()
 
     def number(self, tag: int) -> int | None:
         """First value of a US element; None when absent or empty."""
-        element = self.header.get_item(tag)
-        raw = element.value if element is not None else None
-        if isinstance(raw, int):
-            return raw
-        if not isinstance(raw, bytes) or len(raw) < 2:
+        raw = raw_value(self.header, tag)
+        if len(raw) < 2:
             return None
         return int.from_bytes(raw[:2], "little" if self.encoding.little_endian else "big")
 
@@ -141,8 +135,8 @@ def _read(
         stream, start = io.BytesIO(inflate(deflated)), 0
     stream.seek(start)
     encoding = encoding_of(transfer_syntax_uid, stream.read(8))
-    elements_by_tag = _read_elements(stream, start, encoding, stop=PIXEL_TAGS)
-    if not elements_by_tag:
+    header = _read_elements(stream, start, encoding, stop=PIXEL_TAGS)
+    if not header:
         raise NotDicomError("not a DICOM object: no data element where the data set should begin")
     end_of_elements = stream.tell()
     pixel = _locate_pixel_value(stream, end_of_elements, encoding)
@@ -155,7 +149,7 @@ def _read(
         stream.seek(pixel.offset + pixel.size)
         tail, behind = _read_tail(stream, encoding)
         elements += tail if behind else b""
-        elements_by_tag |= behind
+        header |= behind
     return Source(
         stream=stream,
         origin=origin,
@@ -165,30 +159,31 @@ def _read(
         tail=b"" if deflated is not None else tail,
         dataset_offset=offset,
         elements=elements,
-        header=_as_dataset(elements_by_tag, encoding),
+        header=header,
         pixel=pixel,
         deflated=deflated,
     )
 
 
-def parse_elements(data: bytes, encoding: Encoding) -> Dataset:
+def parse_elements(data: bytes, encoding: Encoding) -> Header:
     """Raw elements of an encoded header, such as `Source.elements`."""
-    return _as_dataset(_read_elements(io.BytesIO(data), 0, encoding, stop=()), encoding)
+    return _read_elements(io.BytesIO(data), 0, encoding, stop=())
 
 
-def _as_dataset(elements: _Elements, encoding: Encoding) -> Dataset:
-    header = Dataset(elements)
-    header.set_original_encoding(encoding.implicit, encoding.little_endian, None)
-    return header
+def raw_value(header: Header, tag: int) -> bytes:
+    """Encoded value of an element; empty when it is absent or a sequence."""
+    raw = header.get(tag)
+    value = raw.value if raw is not None else None
+    return value if isinstance(value, bytes) else b""
 
 
-def _read_meta(stream: BinaryIO) -> tuple[_Elements, int]:
+def _read_meta(stream: BinaryIO) -> tuple[Header, int]:
     stream.seek(0)
     start = stream.read(132)
     offset = 132 if start[128:] == b"DICM" else 0
     if not offset and (len(start) < 8 or not _plausible_start(start)):
         raise NotDicomError("not a DICOM file: neither 'DICM' at offset 128 nor a data element at the beginning")
-    meta: _Elements = {}
+    meta: Header = {}
     stream.seek(offset)
     first = stream.read(8)
     if first[:2] == b"\x02\x00":
@@ -206,19 +201,17 @@ def _plausible_start(start: bytes) -> bool:
     return start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08", b"\x04\x00", b"\x10\x00")
 
 
-def _meta_text(meta: _Elements, tag: int) -> str:
-    element = meta.get(BaseTag(tag))
-    value = element.value if element is not None else None
-    return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else ""
+def _meta_text(meta: Header, tag: int) -> str:
+    return raw_value(meta, tag).decode("ascii", "replace").strip(" \0")
 
 
-def _read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tuple[int, ...] | None) -> _Elements:
+def _read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tuple[int, ...] | None) -> Header:
     """Raw elements by tag; leaves the stream at the element that stopped it (``None``: group > 2)."""
     stream.seek(offset)
     guard = _Guard(stream, _size(stream), stop)
     try:
         elements = data_element_generator(stream, encoding.implicit, encoding.little_endian, stop_when=guard)
-        return {element.tag: element for element in elements}
+        return {int(element.tag): element for element in elements}
     except MalformedError:
         raise
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
@@ -237,9 +230,9 @@ class _Guard:
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
         self.position = self._stream.tell()
         if self._stop is None:
-            if tag.group != 2:
+            if int(tag) >> 16 != 2:
                 return True
-        elif tag in self._stop:
+        elif int(tag) in self._stop:
             return True
         if length != UNDEFINED and self.position + length > self._end:
             raise MalformedError(
@@ -287,7 +280,7 @@ def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "
         position += 8 + size
 
 
-def _read_tail(stream: BinaryIO, encoding: Encoding) -> tuple[bytes, _Elements]:
+def _read_tail(stream: BinaryIO, encoding: Encoding) -> tuple[bytes, Header]:
     """The bytes behind the pixel value, and their elements; none where they are something else."""
     offset = stream.tell()
     tail = stream.read()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cbor2
@@ -131,7 +131,8 @@ class Record:
 
 
 def _encode(record: Record) -> bytes:
-    fields: dict[str, Any] = asdict(record)
+    fields: dict[str, Any] = dict(vars(record))
+    fields["layout"] = vars(record.layout)
     fields["stanzas"] = [[s.kind, s.recipient, s.body] for s in record.stanzas]
     return cbor2.dumps(fields, canonical=True)
 
