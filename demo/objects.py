@@ -110,7 +110,7 @@ def nuclear_medicine() -> Iterator[Sample]:
     ds.AngularViewVector = list(range(1, N_NM_VIEWS + 1))
     ds.NumberOfEnergyWindows = ds.NumberOfDetectors = ds.NumberOfRotations = 1
     _nuclear_acquisition(ds)
-    ds.WindowCenter, ds.WindowWidth = 160, 320
+    ds.WindowCenter, ds.WindowWidth = 840, 1680
     yield "nm/nm-tomo.dcm", ds
 
 

@@ -34,7 +34,7 @@ def ct_series(seed: int, n_slices: int) -> tuple[list[NDArray[np.uint16]], list[
         As many arrays (512, 512) of bool.
     """
     rng = np.random.default_rng(seed)
-    tree = vessels(rng)
+    tree = vessels()
     x, y = grid(CT_SIZE, CT_SIZE, CT_SPACING_MM)
     slices, lungs = [], []
     for index in range(n_slices):
@@ -81,7 +81,7 @@ def radiograph(seed: int) -> NDArray[np.uint16]:
     path = _blur_inside(path, 0.6)
     film = _stretch(path)
     branches = np.zeros_like(film)
-    shadow(branches, vessels(rng), CR_SPACING_MM, top)
+    shadow(branches, vessels(), CR_SPACING_MM, top)
     film += blur(branches, 1.3) * 0.022
     # Edge enhancement, as every reader's console applies.
     film += 0.8 * (film - _blur_inside(film, 16.0)) + 0.9 * (film - _blur_inside(film, 3.0))

@@ -36,7 +36,7 @@ def projections(seed: int, n_views: int) -> NDArray[np.uint16]:
         counts, _, _ = np.histogram2d(
             points[:, 2], across, bins=NM_SIZE, range=((-half, half), (-half, half)), weights=reaching
         )
-        expected = np.maximum(blur(counts.astype(np.float32), 1.05), 0) * 38 + 0.25
+        expected = np.maximum(blur(counts.astype(np.float32), 1.05), 0) * 200 + 1.0
         views[index] = rng.poisson(expected).astype(np.uint16)
     return views
 

@@ -6,6 +6,7 @@ Coordinates in mm: x to the patient's left, y to the back, z to the feet; the lu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -38,8 +39,10 @@ class Section:
     lung: Field
 
 
-def vessels(rng: np.random.Generator) -> Segments:
+@cache
+def vessels() -> Segments:
     """The pulmonary vessels of both lungs, arteries and veins alike."""
+    rng = np.random.default_rng(7)
     trees = []
     for side in (-1, 1):
         for towards in _LOBES:
