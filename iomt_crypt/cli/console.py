@@ -1,0 +1,112 @@
+"""What the commands share: errors, results, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from iomt_crypt.errors import IomtCryptError, NotDicomError
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """``error:`` and ``hint:`` lines on stderr."""
+    typer.echo(f"error: {message}", err=True)
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line of stdout."""
+    typer.echo(json.dumps(value, sort_keys=True))
+
+
+def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
+    """Yield ``items`` under a progress bar; none when stderr is no terminal."""
+    if not sys.stderr.isatty() or total < 2:
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        yield from bar.track(items, total=total, description=label)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file to work on: where it is, where it goes below the output folder, and whether the user named it."""
+
+    path: Path
+    relative: Path
+    named: bool
+
+
+def collect(sources: list[Path]) -> list[Input]:
+    """Files named, and all regular files below folders named, in a stable order. Links in folders are not followed."""
+    inputs: list[Input] = []
+    for source in sources:
+        if source.is_dir():
+            below = sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink())
+            inputs += [Input(path, path.relative_to(source), named=False) for path in below]
+        else:
+            inputs.append(Input(source, Path(source.name), named=True))
+    return inputs
+
+
+@dataclass
+class Tally:
+    """Results so far."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def run_inputs(
+    inputs: list[Input], work: Callable[[Input], dict[str, Any]], *, label: str, as_json: bool, verb: str
+) -> None:
+    """Run ``work`` on every input; a failed one does not stop the others. Exits 1 if any failed.
+
+    ``work`` returns what ``--json`` prints; its ``state`` is ``done``, ``skipped`` or ``failed``. Files that are not
+    DICOM are skipped when they were found in a folder, and are failures when the user named them.
+    """
+    tally = Tally()
+    for item in progress(inputs, len(inputs), label):
+        try:
+            result = work(item)
+        except IomtCryptError as error:
+            skipped = isinstance(error, NotDicomError) and not item.named
+            result = {"state": "skipped" if skipped else "failed", "error": str(error), "hint": error.hint}
+        _count(tally, item, result)
+        if as_json:
+            print_json({"source": str(item.path), **result})
+    if not as_json:
+        skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+        failed = f", {tally.failed} failed" if tally.failed else ""
+        typer.echo(f"{verb}: {tally.done}{skipped}{failed}", err=True)
+    if not inputs:
+        print_error("no files found")
+    if tally.failed or not inputs:
+        raise typer.Exit(1)
+
+
+def _count(tally: Tally, item: Input, result: dict[str, Any]) -> None:
+    state = result["state"]
+    if state == "done":
+        tally.done += 1
+    elif state == "skipped":
+        tally.skipped += 1
+        stderr.print(f"skipped: {item.path}: {result['error']}", soft_wrap=True, markup=False)
+    else:
+        tally.failed += 1
+        message = str(result["error"])
+        print_error(message if message.startswith(str(item.path)) else f"{item.path}: {message}", result["hint"])

@@ -1,0 +1,62 @@
+"""``iomt-crypt decrypt``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from iomt_crypt.cli.console import Input, collect, run_inputs, stderr
+from iomt_crypt.cli.option import Identities, Json, Output, Overwrite, PassphraseFile, Resume, Sources, passphrase_source
+
+
+def decrypt(
+    sources: Sources,
+    identity: Identities,
+    output: Output,
+    headers: Annotated[
+        str,
+        typer.Option(
+            help="merged: carry patient and study corrections of the archive over; original: ignore all changes; "
+            "strict: refuse any change."
+        ),
+    ] = "merged",
+    passphrase_file: PassphraseFile = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Decrypt files or folders into DIR: byte for byte what was encrypted.
+
+    Nothing is written unless all of an object is authentic.
+    """
+    from iomt_crypt.dicom import decrypt_file
+    from iomt_crypt.seal import Keyring, load_identities
+
+    keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
+
+    def work(item: Input) -> dict[str, Any]:
+        target = output / item.relative
+        if resume and target.exists():
+            return {"state": "skipped", "error": "done before", "output": str(target)}
+        done = decrypt_file(
+            item.path,
+            target,
+            identities=keyring,
+            headers=headers,  # type: ignore[arg-type]
+            overwrite=overwrite,
+        )
+        if done.changed and not as_json:
+            what = "corrections applied" if done.applied else "not applied"
+            text = f"changed: {item.path}: {', '.join(done.changed)} ({what})"
+            stderr.print(text, soft_wrap=True, markup=False)
+        return {
+            "state": "done",
+            "output": str(target),
+            "sop_instance_uid": done.sop_instance_uid,
+            "suite": done.suite,
+            "changed": list(done.changed),
+            "corrections_applied": done.applied,
+        }
+
+    run_inputs(collect(sources), work, label="decrypting", as_json=as_json, verb="decrypted")
