@@ -31,7 +31,8 @@ from iomt_crypt.cipher.constant import (
 )
 
 # Bytes of the target that one pass of all loops takes; with its scratch it stays in the first-level cache.
-_BLOCK_BYTES = 2048
+_BLOCK_STEPS = 4
+_BLOCK_BYTES = _BLOCK_STEPS * LANE_STEP_BYTES
 
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
@@ -71,14 +72,28 @@ def _convolve(up: Samples, mid: Samples, down: Samples, count: int, kernel: _U16
 
 
 @_kernel
-def _logistic_step(state: _U32, weyl: _U32, increment: _U32, stream: _U32, start: int) -> None:
-    """One step of all lanes: 128 words of key stream from `start`."""
-    for lane in range(LANES):
-        step = np.uint32(weyl[lane] + increment[lane])
-        weyl[lane] = step
-        product = np.uint64(state[lane]) * np.uint64(np.uint32(~state[lane]))
-        stream[start + lane] = np.uint32(product >> np.uint64(8)) ^ step
-        state[lane] = np.uint32(np.uint32(product >> np.uint64(30)) + step)
+def _logistic_steps(state: _U64, weyl: _U64, increment: _U64, stream: _U64) -> None:
+    """Take four steps of all lanes and write them to `stream`, uint64 (256).
+
+    Each uint64 is two lanes, the even one below: products of 32-bit words then need no repacking of vectors.
+    """
+    low, high = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFF00000000)
+    for pair in range(LANES // 2):
+        x, w, step = state[pair], weyl[pair], increment[pair]
+        for t in range(_BLOCK_STEPS):
+            w = ((w + step) & low) | ((w & high) + (step & high))
+            even = (x & low) * (~x & low)
+            odd = (x >> np.uint64(32)) * (~x >> np.uint64(32))
+            stream[t * (LANES // 2) + pair] = (((even >> np.uint64(8)) & low) | ((odd << np.uint64(24)) & high)) ^ w
+            x = (((even >> np.uint64(30)) + w) & low) | (((odd << np.uint64(2)) & high) + (w & high))
+        state[pair], weyl[pair] = x, w
+
+
+@_kernel
+def _start_lanes(seeds: _U32) -> tuple[_U64, _U64, _U64]:
+    """Copy the seeds into pairs of lanes: states, Weyl words, odd increments."""
+    increment = seeds[2] | np.uint32(1)
+    return seeds[0].copy().view(np.uint64), seeds[1].copy().view(np.uint64), increment.view(np.uint64)
 
 
 @_kernel
@@ -133,24 +148,18 @@ def run_round(
     seeds: _U32,
     decrypting: bool,
 ) -> None:
-    """Apply or undo one round on `target`.
-
-    `kernel` and `mix` are uint16 and, for 8-bit halves, in the upper byte (`kernel` only).
-    """
+    """Apply or undo one round on `target`; for 8-bit halves the words of `kernel` are in the upper byte."""
     word = target.dtype.type
     shift = np.uint16(16 - 8 * target.itemsize)
     block_words = _BLOCK_BYTES // target.itemsize
-    state, weyl = seeds[0].copy(), seeds[1].copy()
-    increment = seeds[2] | np.uint32(1)
-    stream = np.empty(_BLOCK_BYTES // 4, np.uint32)
+    state, weyl, increment = _start_lanes(seeds)
+    stream = np.empty(_BLOCK_BYTES // 8, np.uint64)
     stream_words = stream.view(target.dtype)
     coupled = np.zeros(block_words, np.uint16)
     _fill_halo(source, lead, n_source, row_length + 1)
     for start in range(0, n_target, block_words):
         count = min(block_words, n_target - start)
-        n_bytes = count * target.itemsize
-        for step in range((n_bytes + LANE_STEP_BYTES - 1) // LANE_STEP_BYTES):
-            _logistic_step(state, weyl, increment, stream, step * LANES)
+        _logistic_steps(state, weyl, increment, stream)
         if n_source > 0:  # the network of nothing is zero
             first = lead + start - 1
             up, mid, down = source[first - row_length :], source[first:], source[first + row_length :]
@@ -167,11 +176,11 @@ def run_round(
 @_kernel
 def _run_order(n_parts: int, seeds: _U32) -> npt.NDArray[np.int64]:
     """Fisher-Yates over the runs: order[k] is the run that comes to place k."""
-    state, weyl = seeds[0].copy(), seeds[1].copy()
-    increment = seeds[2] | np.uint32(1)
-    draws = np.empty(MAX_PARTS, np.uint32)
-    for step in range((n_parts + LANES - 1) // LANES):
-        _logistic_step(state, weyl, increment, draws, step * LANES)
+    state, weyl, increment = _start_lanes(seeds)
+    stream = np.empty(MAX_PARTS // 2, np.uint64)
+    for start in range(0, stream.size, _BLOCK_BYTES // 8):
+        _logistic_steps(state, weyl, increment, stream[start:])
+    draws = stream.view(np.uint32)
     order = np.arange(n_parts)
     for draw in range(n_parts - 1):
         last = n_parts - 1 - draw
