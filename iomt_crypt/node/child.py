@@ -19,7 +19,8 @@ from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
-_log = logging.getLogger(__name__)
+# Not __name__: the module runs as __main__.
+_log = logging.getLogger("iomt_crypt.node.child")
 
 EXIT_CANNOT_START = 3
 """The cause is in the configuration or the machine: starting again would not help."""
@@ -94,8 +95,7 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     spool.announce({"pid": os.getppid(), "ae_title": node.ae_title, "host": node.host, "port": port})
     _log.info("node ready ae_title=%s host=%s port=%d", node.ae_title, node.host, port)
     while not lifeline.ended():
-        own.wait(1.0)
-        receiver.calm()
+        own.wait(60.0)
     receiver.close(grace_s=node.grace_seconds * 0.8)
 
 

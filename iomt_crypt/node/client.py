@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,12 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from iomt_crypt.errors import NetworkError, UnsupportedError
 from iomt_crypt.node import status
 from iomt_crypt.node.peer import Peer
-from iomt_crypt.node.transport import set_pace, tune_socket
+from iomt_crypt.node.transport import EventSocket
 
 MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context identifiers are the odd numbers 1 to 255
 _BYTES_PER_SECOND = 1_000_000  # the slowest link that is still waited for
+
+_MAX_PDU_BYTES = 131_072
 
 Context = tuple[str, str]
 """SOP Class UID and Transfer Syntax UID."""
@@ -49,6 +50,10 @@ class Client:
         self._entity.dimse_timeout = self._timeouts.answer_s
         # No idle time-out of the library: it counts received bytes only, so it would cut a long send.
         self._entity.network_timeout = None
+        self._handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, EventSocket.tune_outgoing, [self._timeouts.answer_s]),
+            (evt.EVT_ESTABLISHED, _do_without_reactor),
+        ]
         self._association: Association | None = None
         # Contexts asked for, oldest use first; they stay over re-negotiation, so that mixed studies settle.
         self._wanted: dict[Context, None] = {}
@@ -57,7 +62,7 @@ class Client:
     @property
     def is_open(self) -> bool:
         """Whether the association stands, as far as is known."""
-        return self._association is not None and self._association.is_established
+        return self._association is not None and _stands(self._association)
 
     def open(self, contexts: Iterable[Context]) -> None:
         """Have an association with these contexts (at most 127) proposed; re-negotiate when some are missing.
@@ -80,7 +85,6 @@ class Client:
         # "does not take this class" and "does not answer" can be told apart.
         proposed = [build_context(*context) for context in self._wanted]
         self._association = self.associate([*proposed, build_context(Verification)])
-        set_pace(self._association, busy=True)
         self._accepted = frozenset(
             (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             for context in self._association.accepted_contexts
@@ -96,14 +100,14 @@ class Client:
         NetworkError
             When the peer cannot be reached, refuses, or accepts none of the contexts.
         """
-        tune = functools.partial(tune_socket, stall_s=self._timeouts.answer_s, max_pdu_bytes=0)
         association = self._entity.associate(
             self.peer.host,
             self.peer.port,
             contexts=contexts,
             ae_title=self.peer.ae_title,
             ext_neg=roles,
-            evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: tune(event)), *(handlers or [])],
+            max_pdu=_MAX_PDU_BYTES,
+            evt_handlers=[*self._handlers, *(handlers or [])],
         )
         if association.is_established:
             return association
@@ -125,6 +129,10 @@ class Client:
                 hint="check host, port and firewall; 'iomt-crypt node check' tries it with a C-ECHO",
             )
         return NetworkError(f"{self.peer} aborted the association")
+
+    def has(self, context: Context) -> bool:
+        """Whether the association stands and this context was proposed in it."""
+        return context in self._wanted and self.is_open
 
     def accepts(self, context: Context) -> bool:
         """Whether the peer accepted this context in the present association."""
@@ -167,34 +175,48 @@ class Client:
             answer = association.send_c_store(path, msg_id=message_id)
         except (RuntimeError, ValueError) as error:
             # No association any more, or its contexts are gone with it.
+            self.release()
             raise NetworkError(f"{self.peer} closed the association") from error
         if "Status" not in answer:
+            self.release()
             raise NetworkError(f"{self.peer} gave no answer to the object: association lost or time-out")
         return int(answer.Status), str(answer.get("ErrorComment", ""))
 
     def _established(self) -> Association:
-        if self._association is None or not self._association.is_established:
+        if self._association is None or not _stands(self._association):
             raise NetworkError(f"{self.peer} closed the association")
         return self._association
 
-    def rest(self) -> None:
-        """Poll the kept association less often, while there is nothing to send; `resume` undoes it."""
-        if self._association is not None:
-            set_pace(self._association, busy=False)
-
-    def resume(self) -> None:
-        """Poll often again."""
-        if self._association is not None:
-            set_pace(self._association, busy=True)
-
     def release(self) -> None:
-        """End the association in good order; does nothing when there is none."""
+        """End the association, in good order where that is still possible; does nothing when there is none."""
         association, self._association = self._association, None
         self._accepted = frozenset()
-        if association is None:
-            return
-        if association.is_established:
-            set_pace(association, busy=True)
+        if association is not None and _stands(association):
             association.release()
-        elif association.is_alive():
-            association.kill()
+
+
+def _do_without_reactor(event: evt.Event) -> None:
+    """Handler of EVT_ESTABLISHED: keep pynetdicom from starting the association's own thread.
+
+    That thread serves requests of the peer, of which an SCU has none; it polls, and now and then it takes an answer
+    that `send_c_store` waits for (seen once in about a thousand objects on a loaded machine: 60 s of nothing).
+    """
+    association = event.assoc
+    setattr(association, "start", lambda: None)  # noqa: B010 - a method of one instance, which type checkers refuse
+    # What send_c_store and its like wait for before they use the association.
+    association._is_paused = True
+
+
+def _stands(association: Association) -> bool:
+    """Tell whether the association can be used, and answer a peer that has aborted or released it meanwhile."""
+    if not association.is_established:
+        return False
+    if association.acse.is_release_requested():
+        association.acse.send_release(is_response=True)
+        association.is_released = True
+    elif association.acse.is_aborted() or not association.dul.is_alive():
+        association.is_aborted = True
+    else:
+        return True
+    association.kill()
+    return False

@@ -83,8 +83,8 @@ class Forwarder:
             idle_since = now if idle_since is None else idle_since
             if self._client.is_open and now - idle_since >= self._destination.idle_release_seconds:
                 self._client.release()
-            self._client.rest()
-            wait(self._pause_s())
+            if not wait(self._pause_s()):
+                self._journal.requeue_sending(lease_before=time.time())
         self._client.release()
 
     def _journal_back(self, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
@@ -115,8 +115,6 @@ class Forwarder:
         return min(max(moments, default=now + _POLL_S) - now, _POLL_S)
 
     def _deliver(self, entries: Sequence[Entry], stop: Callable[[], bool]) -> None:
-        if entries:
-            self._client.resume()
         for index, entry in enumerate(entries):
             stopping = stop()
             if stopping or not self._deliver_one(entry, entries):

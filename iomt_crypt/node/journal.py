@@ -28,6 +28,30 @@ _CHUNK = 500  # values in one IN (...)
 _ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
 
 
+# Built once: putting these together costs more than running them.
+_earlier = _object.alias()
+_DUE = (
+    sa.select(*_ENTRY_COLUMNS)
+    .where(
+        _object.c.state == State.QUEUED,
+        _object.c.not_before <= sa.bindparam("now"),
+        ~sa.exists().where(
+            _earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
+            _earlier.c.id < _object.c.id,
+            _earlier.c.state.in_(UNFINISHED),
+        ),
+    )
+    .order_by(_object.c.id)
+    .limit(sa.bindparam("n_rows", type_=sa.Integer))
+)
+_CLAIM = (
+    _object.update()
+    .where(_object.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(state=State.SENDING, lease_until=sa.bindparam("until"))
+)
+_NEXT_DUE = sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
+
+
 class Journal:
     """The journal in the file ``path``.
 
@@ -99,10 +123,10 @@ class Journal:
         """Enter an object as queued; return its number."""
         values = {name: getattr(entry, name) for name in NewEntry.__dataclass_fields__ if name != "record"}
         with self._transaction() as connection:
-            result = connection.execute(_object.insert().values(**values, state=State.QUEUED))
+            result = connection.execute(_object.insert(), {**values, "state": State.QUEUED})
             (object_id,) = cast(tuple[int], result.inserted_primary_key)
             if entry.record is not None:
-                connection.execute(_record.insert().values(object_id=object_id, record=entry.record))
+                connection.execute(_record.insert(), {"object_id": object_id, "record": entry.record})
         return object_id
 
     def record(self, object_id: int) -> bytes | None:
@@ -119,33 +143,17 @@ class Journal:
         received is the last one the archive gets. The claim lasts ``lease_s`` seconds.
         """
         now = time.time() if now is None else now
-        earlier = _object.alias()
-        blocked = sa.exists().where(
-            earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
-            earlier.c.id < _object.c.id,
-            earlier.c.state.in_(UNFINISHED),
-        )
-        due = sa.or_(
-            sa.and_(_object.c.state == State.QUEUED, _object.c.not_before <= now),
-            sa.and_(_object.c.state == State.SENDING, _object.c.lease_until <= now),
-        )
-        query = sa.select(*_ENTRY_COLUMNS).where(due, ~blocked).order_by(_object.c.id).limit(limit)
         with self._transaction() as connection:
-            entries = [_entry(row) for row in connection.execute(query)]
+            entries = [_entry(row) for row in connection.execute(_DUE, {"now": now, "n_rows": limit})]
             if entries:
-                connection.execute(
-                    _object.update()
-                    .where(_object.c.id.in_([entry.id for entry in entries]))
-                    .values(state=State.SENDING, lease_until=now + lease_s)
-                )
+                values = {"ids": [entry.id for entry in entries], "until": now + lease_s}
+                connection.execute(_CLAIM, values)
         return entries
 
     def next_due(self) -> float | None:
         """When the next queued object is due (Unix time, may be past); None when none waits."""
         with self._transaction(write=False) as connection:
-            return connection.execute(
-                sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
-            ).scalar_one_or_none()
+            return connection.execute(_NEXT_DUE).scalar_one_or_none()
 
     def delivered(self, object_id: int, *, reason: str = "") -> None:
         """Note that the destination answered success or a warning; ``reason`` is the warning."""
@@ -178,13 +186,16 @@ class Journal:
         """Note that an object can never be delivered from here."""
         self._move([object_id], State.FAILED, {"reason": reason})
 
-    def requeue_sending(self) -> int:
-        """Queue again what a dead forwarder had claimed; return how many objects that were."""
+    def requeue_sending(self, *, lease_before: float | None = None) -> int:
+        """Queue again what a dead forwarder had claimed; return how many objects that were.
+
+        With ``lease_before`` (Unix time) only claims that ended before it.
+        """
+        update = _object.update().where(_object.c.state == State.SENDING)
+        if lease_before is not None:
+            update = update.where(_object.c.lease_until < lease_before)
         with self._transaction() as connection:
-            result = connection.execute(
-                _object.update().where(_object.c.state == State.SENDING).values(state=State.QUEUED, lease_until=None)
-            )
-            return int(result.rowcount)
+            return int(connection.execute(update.values(state=State.QUEUED, lease_until=None)).rowcount)
 
     def hold(self, object_ids: Sequence[int] | None, *, reason: str) -> int:
         """Stop queued or failed objects (None: all that are queued); return how many."""
@@ -272,6 +283,6 @@ def _require_states(connection: sa.Connection, object_ids: Sequence[int], source
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
-    values = dict(row._mapping)
+    values = row._asdict()
     values["state"] = State(values["state"])
     return Entry(**values)

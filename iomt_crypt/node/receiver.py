@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import threading
 import time
+import weakref
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
@@ -20,12 +21,9 @@ from iomt_crypt.errors import ConfigurationError
 from iomt_crypt.node import status
 from iomt_crypt.node.config import NodeConfig, ReceiveSection
 from iomt_crypt.node.intake import Answer, Intake, Request
-from iomt_crypt.node.transport import BoundedDataSet, configure_pynetdicom, set_pace, tune_socket
+from iomt_crypt.node.transport import BoundedDataSet, EventSocket, configure_pynetdicom
 
 _log = logging.getLogger(__name__)
-
-# An association that got nothing for this long is polled less often.
-_CALM_AFTER_S = 1.0
 
 
 class _Server(ThreadedAssociationServer):
@@ -52,8 +50,7 @@ class Receiver:
         self._config = config
         self._intake = intake
         # Associations with an object on its way: first P-DATA seen, answer not yet on the wire.
-        self._busy: set[Association] = set()
-        self._last_active: dict[Association, float] = {}
+        self._busy: weakref.WeakSet[Association] = weakref.WeakSet()
         self._server: _Server | None = None
 
     def start(self) -> int:
@@ -101,11 +98,10 @@ class Receiver:
 
     def _on_open(self, event: evt.Event) -> None:
         receive: ReceiveSection = self._config.receive
-        tune_socket(event, stall_s=receive.idle_seconds, max_pdu_bytes=receive.max_pdu_bytes)
+        EventSocket.tune(event, stall_s=receive.idle_seconds, max_pdu_bytes=receive.max_pdu_bytes)
 
     def _on_close(self, event: evt.Event) -> None:
         self._busy.discard(event.assoc)
-        self._last_active.pop(event.assoc, None)
 
     def _on_established(self, event: evt.Event) -> None:
         requestor = event.assoc.requestor
@@ -125,10 +121,7 @@ class Receiver:
 
     def _on_pdu(self, event: evt.Event, limit_bytes: int) -> None:
         if isinstance(event.pdu, P_DATA_TF):
-            if event.assoc not in self._busy:
-                self._busy.add(event.assoc)
-                set_pace(event.assoc, busy=True)
-            self._last_active[event.assoc] = time.monotonic()
+            self._busy.add(event.assoc)
             BoundedDataSet.guard(event, limit_bytes)
 
     def _on_sent(self, event: evt.Event) -> None:
@@ -157,16 +150,6 @@ class Receiver:
         if answer.comment:
             response.ErrorComment = answer.comment
         return response
-
-    def calm(self) -> None:
-        """Poll associations that have become quiet less often; call about once a second."""
-        now = time.monotonic()
-        for association, last in list(self._last_active.items()):
-            if not association.is_alive():
-                self._busy.discard(association)
-            if association not in self._busy and now - last > _CALM_AFTER_S:
-                set_pace(association, busy=False)
-                self._last_active.pop(association, None)
 
     def close(self, *, grace_s: float) -> None:
         """Stop listening, let each sender have the answer for the object in hand, then abort the associations.
