@@ -39,8 +39,14 @@ class Archive(Protocol):
     port: int
     ae_title: str
 
+    def count(self) -> int:
+        """Number of instances stored."""
+
     def sop_instance_uids(self) -> set[str]:
         """SOP Instance UIDs of everything stored."""
+
+    def dataset(self, sop_instance_uid: str) -> Dataset:
+        """One stored instance, with its file meta."""
 
 
 class EmbeddedArchive:
@@ -59,6 +65,11 @@ class EmbeddedArchive:
         for path in sorted(folder.glob("*.dcm")):
             self._headers[path.stem] = dcmread(path, stop_before_pixels=True)
 
+    def count(self) -> int:
+        """Number of instances stored."""
+        with self._lock:
+            return len(self._headers)
+
     def sop_instance_uids(self) -> set[str]:
         """SOP Instance UIDs of everything stored."""
         with self._lock:
@@ -67,6 +78,10 @@ class EmbeddedArchive:
     def path(self, sop_instance_uid: str) -> Path:
         """File of one instance."""
         return self.folder / f"{sop_instance_uid}.dcm"
+
+    def dataset(self, sop_instance_uid: str) -> Dataset:
+        """One stored instance, with its file meta."""
+        return dcmread(self.path(sop_instance_uid))
 
     def store(self, event: Event) -> int:
         """C-STORE: the data set's bytes as received, durable before the answer."""

@@ -14,8 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/orthanc/bin")
 _READY_S = 30.0
@@ -67,9 +71,22 @@ class Orthanc:
             raise OSError(f"Orthanc answered {response.status} to GET {path}")
         return body
 
+    def count(self) -> int:
+        """Number of instances stored."""
+        return int(json.loads(self.get("/statistics"))["CountInstances"])
+
     def sop_instance_uids(self) -> set[str]:
         """SOP Instance UIDs of everything stored."""
-        return {instance["MainDicomTags"]["SOPInstanceUID"] for instance in json.loads(self.get("/instances?expand"))}
+        return set(self._instances())
+
+    def dataset(self, sop_instance_uid: str) -> Dataset:
+        """One stored instance, with its file meta."""
+        return dcmread(BytesIO(self.get(f"/instances/{self._instances()[sop_instance_uid]}/file")))
+
+    def _instances(self) -> dict[str, str]:
+        """Orthanc's own identifier by SOP Instance UID."""
+        listing = json.loads(self.get("/instances?expand"))
+        return {instance["MainDicomTags"]["SOPInstanceUID"]: instance["ID"] for instance in listing}
 
     def configuration(self) -> dict[str, Any]:
         """The options that differ from Orthanc's own defaults."""

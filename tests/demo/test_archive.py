@@ -90,6 +90,8 @@ def query(node: archive.Archive, **keys: Any) -> list[Dataset]:
 def test_stored_instances_are_listed_found_and_returned(running: archive.Archive) -> None:
     store_all(running)
     assert running.sop_instance_uids() == {ds.SOPInstanceUID for ds in INSTANCES}
+    assert running.count() == len(INSTANCES)
+    assert running.dataset(INSTANCES[1].SOPInstanceUID).PixelData == INSTANCES[1].PixelData
 
     studies = query(running, QueryRetrieveLevel="STUDY", StudyInstanceUID="", PatientID="", PatientName="PHANTOM*")
     assert {(ds.StudyInstanceUID, ds.PatientID) for ds in studies} == {
