@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +14,11 @@ from typing import BinaryIO, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import evt
+from pynetdicom import StoragePresentationContexts, evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context, build_role
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelFind as _FIND,
-)
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelGet as _GET,
-)
 
 from iomt_crypt.dicom import Headers, restore
 from iomt_crypt.dicom.meta import file_meta
@@ -34,6 +29,9 @@ from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.spool import storage_error
 from iomt_crypt.seal import Keyring
 
+# Study Root Query/Retrieve Information Model: PS3.4 C.6.2
+_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 C.4.1.1.4 and C.4.3.1.4
 _UID = re.compile(r"[0-9.]{1,64}")
 # One pair of contexts for each class: the archive may send an object only as it has it, and we take both.
@@ -54,7 +52,7 @@ class Instance:
 class Fetched:
     """What became of one object. ``state`` is ``decrypted``, ``plain`` or ``failed``.
 
-    ``sop_instance_uid`` is the archive's, ``path`` the file that was written, None when it failed.
+    ``sop_instance_uid`` is the one in the archive, ``path`` the file that was written, None when it failed.
     """
 
     sop_instance_uid: str
@@ -66,10 +64,16 @@ class Fetched:
 
 @dataclass
 class _Run:
-    """One C-GET: what arrived, and whom to tell."""
+    """One fetch: what arrived, what of it was not passed on yet, and what the archive complained of."""
 
-    report: Callable[[Fetched], None]
     arrived: set[str] = field(default_factory=set)
+    results: list[Fetched] = field(default_factory=list)
+    problem: NetworkError | None = None
+
+    def drain(self) -> list[Fetched]:
+        """Take the results that came since the last call."""
+        results, self.results = self.results, []
+        return results
 
 
 class Fetcher:
@@ -115,7 +119,7 @@ class Fetcher:
         finally:
             association.release()
 
-    def _query(self, association: evt.Association, identifier: Dataset) -> list[Dataset]:
+    def _query(self, association: Association, identifier: Dataset) -> list[Dataset]:
         found: list[Dataset] = []
         for answer, match in association.send_c_find(identifier, _FIND):
             if "Status" not in answer:
@@ -126,28 +130,28 @@ class Fetcher:
                 raise NetworkError(f"{self._peer} answered the C-FIND with status 0x{answer.Status:04X}")
         return found
 
-    def fetch(self, instances: Sequence[Instance], *, report: Callable[[Fetched], None]) -> None:
-        """Get the objects, decrypt each as it arrives, and report every one exactly once.
+    def fetch(self, instances: Sequence[Instance]) -> Iterator[Fetched]:
+        """Get the objects of one study, decrypt each as it arrives, and yield every one exactly once.
 
-        Objects of one study; those that do not arrive are reported as failed.
+        Objects that do not arrive are yielded at the end, as failed.
         """
         self._output.mkdir(parents=True, exist_ok=True)
-        classes = sorted({instance.sop_class_uid for instance in instances if instance.sop_class_uid})
-        run = _Run(report)
-        missing: IomtCryptError = NetworkError(
+        run = _Run()
+        classes = _storage_classes(instances)
+        for start in range(0, len(classes), _MAX_CLASSES):
+            try:
+                yield from self._get(instances, classes[start : start + _MAX_CLASSES], run)
+            except NetworkError as error:
+                run.problem = error
+            yield from run.drain()
+        missing = run.problem or NetworkError(
             f"{self._peer} did not send the object", hint="the archive's own log says why"
         )
-        for start in range(0, len(classes), _MAX_CLASSES):
-            some = classes[start : start + _MAX_CLASSES]
-            try:
-                self._get([i for i in instances if i.sop_class_uid in some], some, run)
-            except NetworkError as error:
-                missing = error
         for instance in instances:
             if instance.sop_instance_uid not in run.arrived:
-                report(Fetched(instance.sop_instance_uid, "failed", error=missing))
+                yield Fetched(instance.sop_instance_uid, "failed", error=missing)
 
-    def _get(self, instances: Sequence[Instance], classes: Sequence[str], run: _Run) -> None:
+    def _get(self, instances: Sequence[Instance], classes: Sequence[str], run: _Run) -> Iterator[Fetched]:
         contexts = [build_context(_GET)]
         roles: list[SCP_SCU_RoleSelectionNegotiation] = []
         for uid in classes:
@@ -159,39 +163,35 @@ class Fetcher:
             for series in dict.fromkeys(instance.series_instance_uid for instance in instances):
                 identifier = _identifier("SERIES", instances[0].study_instance_uid, series)
                 for answer, _ in association.send_c_get(identifier, _GET):
-                    self._judge(answer)
+                    run.problem = self._problem(answer) or run.problem
+                    yield from run.drain()
+                if not association.is_established:
+                    break
         finally:
             association.release()
 
-    def _judge(self, answer: Dataset) -> None:
+    def _problem(self, answer: Dataset) -> NetworkError | None:
         if "Status" not in answer:
-            raise NetworkError(f"{self._peer} gave no answer to the C-GET: association lost or time-out")
+            return NetworkError(f"{self._peer} gave no answer to the C-GET: association lost or time-out")
         # 0xB000: some sub-operations failed (PS3.4 C.4.3.1.4); the objects that are missing say which.
         if answer.Status in _PENDING or answer.Status in (status.SUCCESS, 0xB000):
-            return
-        comment = answer.get("ErrorComment", "")
-        raise NetworkError(
-            f"{self._peer} answered the C-GET with status 0x{answer.Status:04X}" + (f": {comment}" if comment else "")
-        )
+            return None
+        text = f"{self._peer} answered the C-GET with status 0x{answer.Status:04X}"
+        return NetworkError(f"{text}: {answer.ErrorComment}" if answer.get("ErrorComment") else text)
 
     def _on_store(self, event: evt.Event, run: _Run) -> int:
         request = cast(C_STORE, event.request)
         uid = str(request.AffectedSOPInstanceUID)
-        data = request.DataSet
+        data = request.DataSet.getvalue() if request.DataSet is not None else b""
         try:
-            result = self._take(
-                uid,
-                str(request.AffectedSOPClassUID),
-                str(event.context.transfer_syntax),
-                data.getvalue() if data else b"",
-            )
+            result = self._take(uid, str(request.AffectedSOPClassUID), str(event.context.transfer_syntax), data)
         except IomtCryptError as error:
             result = Fetched(uid, "failed", error=error)
         except OSError as error:
             result = Fetched(uid, "failed", error=storage_error(error, str(self._output)))
         if uid not in run.arrived:
             run.arrived.add(uid)
-            run.report(result)
+            run.results.append(result)
         # The archive did its part, whatever we made of the object.
         return status.SUCCESS
 
@@ -232,6 +232,15 @@ class Fetcher:
                 f"{path} exists already", hint="nothing is overwritten: choose another folder, or move it away"
             ) from None
         return path
+
+
+def _storage_classes(instances: Sequence[Instance]) -> list[str]:
+    """SOP classes to negotiate: those of the objects; the common ones besides, when the archive does not name all."""
+    classes = {instance.sop_class_uid for instance in instances}
+    if "" in classes:
+        common = [str(context.abstract_syntax) for context in StoragePresentationContexts]
+        classes |= set(common[:_MAX_CLASSES])
+    return sorted(classes - {""})
 
 
 def _private(path: Path) -> BinaryIO:

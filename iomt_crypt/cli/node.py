@@ -1,0 +1,164 @@
+"""``iomt-crypt node``: run the DICOM node, look at it, act on its queue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from iomt_crypt.cli.console import print_error, print_json
+from iomt_crypt.cli.option import Json
+from iomt_crypt.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from iomt_crypt.node.config import NodeConfig
+    from iomt_crypt.node.journal import Journal
+
+app = typer.Typer(no_args_is_help=True, help="The DICOM node: receives, encrypts, forwards.")
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's TOML file.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="Numbers from 'node queue'.")]
+All = Annotated[bool, typer.Option("--all", help="All objects this applies to.")]
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Run the node until SIGTERM or Ctrl-C."""
+    from iomt_crypt.node.child import configure_logging
+    from iomt_crypt.node.supervisor import Supervisor
+
+    loaded = _load(config)
+    configure_logging(loaded.node.log_level)
+    raise typer.Exit(Supervisor(loaded).run())
+
+
+@app.command()
+def check(config: Config, as_json: Json = False) -> None:
+    """Test keys, spool, port, and the destination with a C-ECHO."""
+    from iomt_crypt.node.check import check as run_checks
+
+    all_ok = True
+    for finding in run_checks(_load(config)):
+        all_ok = all_ok and finding.ok
+        if as_json:
+            print_json(asdict(finding))
+        else:
+            typer.echo(f"{finding.name}: {'ok' if finding.ok else 'failed'}: {finding.text}")
+            if finding.hint and not finding.ok:
+                typer.echo(f"hint: {finding.hint}", err=True)
+    raise typer.Exit(0 if all_ok else 1)
+
+
+@app.command()
+def status(config: Config, as_json: Json = False) -> None:
+    """Show how many objects are in each state."""
+    from iomt_crypt.node.spool import Spool
+
+    loaded = _load(config)
+    totals = _journal(loaded).totals()
+    spool = Spool(loaded.spool.folder)
+    announced = spool.announced()
+    waiting = None if totals.oldest_waiting_at is None else max(time.time() - totals.oldest_waiting_at, 0.0)
+    facts = {
+        **{str(state): n for state, n in totals.by_state.items()},
+        "oldest_waiting_seconds": waiting,
+        "destination": str(loaded.destination.peer),
+        "spool_free_bytes": spool.free_bytes(),
+        "port": announced["port"] if announced else None,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        shown = "-" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)
+        typer.echo(f"{name.replace('_', ' ')}: {shown}")
+
+
+@app.command()
+def queue(
+    config: Config,
+    state: Annotated[str | None, typer.Option(help="Only objects in this state.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the objects in order of arrival."""
+    from iomt_crypt.node.entry import State
+
+    if state is not None and state not in list(State):
+        raise typer.BadParameter(f"one of: {', '.join(State)}", param_hint="--state")
+    names = (
+        "id",
+        "sop_instance_uid",
+        "original_sop_instance_uid",
+        "state",
+        "attempts",
+        "reason",
+        "size_bytes",
+        "encrypt_seconds",
+        "received_at",
+    )
+    table = Table(*names, box=None, pad_edge=False)
+    for entry in _journal(_load(config)).entries(state=State(state) if state else None):
+        row = {name: getattr(entry, name) for name in names}
+        row["received_at"] = datetime.fromtimestamp(entry.received_at, UTC).isoformat(timespec="milliseconds")
+        if as_json:
+            print_json(row)
+        else:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+    if not as_json:
+        Console(highlight=False, markup=False).print(table)
+
+
+@app.command()
+def hold(
+    config: Config,
+    ids: Ids = None,
+    every: All = False,
+    reason: Annotated[str, typer.Option(help="Why; shown in the queue.")] = "held by hand",
+) -> None:
+    """Keep objects that are queued or failed from being sent."""
+    n_objects = _journal(_load(config)).hold(_chosen(ids, every), reason=reason)
+    typer.echo(f"held: {n_objects}", err=True)
+
+
+@app.command()
+def release(config: Config, ids: Ids = None, every: All = False) -> None:
+    """Queue held objects again."""
+    typer.echo(f"released: {_journal(_load(config)).release(_chosen(ids, every))}", err=True)
+
+
+@app.command()
+def resend(config: Config, ids: Ids = None, every: All = False) -> None:
+    """Queue failed objects again, with all their attempts."""
+    typer.echo(f"queued: {_journal(_load(config)).resend(_chosen(ids, every))}", err=True)
+
+
+def _chosen(ids: list[int] | None, every: bool) -> list[int] | None:
+    if bool(ids) == every:
+        raise typer.BadParameter("give either numbers from 'node queue' or --all")
+    return None if every else list(dict.fromkeys(ids or []))
+
+
+def _load(path: Path) -> NodeConfig:
+    from iomt_crypt.node.config import load
+
+    try:
+        return load(path)
+    except ConfigurationError as error:
+        print_error(str(error), error.hint)
+        raise typer.Exit(2) from None
+
+
+def _journal(config: NodeConfig) -> Journal:
+    from iomt_crypt.node.journal import Journal
+    from iomt_crypt.node.spool import Spool
+
+    path = Spool(config.spool.folder).journal_path
+    if not path.exists():
+        raise StorageError(f"no journal at {path}", hint="the node has not run yet with this configuration")
+    return Journal(path, durable=True)

@@ -1,0 +1,109 @@
+"""``iomt-crypt node check``: would the node run, and would its objects arrive?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
+from iomt_crypt.node.client import Client, Timeouts
+from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.spool import Spool, sync_folder
+from iomt_crypt.node.transport import configure_pynetdicom
+from iomt_crypt.seal import load_or_create_site_key, load_recipients
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried. ``text`` says what was found, ``hint`` what to do about it when ``ok`` is False."""
+
+    name: str
+    ok: bool
+    text: str
+    hint: str = ""
+
+
+def check(config: NodeConfig) -> Iterator[Finding]:
+    """Try keys, spool, port and destination, one after the other; yield what was found."""
+    checks: dict[str, Callable[[NodeConfig], str]] = {
+        "recipients": _recipients,
+        "site key": _site_key,
+        "spool": _spool,
+        "port": _port,
+        "destination": _destination,
+    }
+    for name, run in checks.items():
+        try:
+            yield Finding(name, True, run(config))
+        except IomtCryptError as error:
+            yield Finding(name, False, str(error), error.hint)
+        except OSError as error:
+            yield Finding(name, False, error.strerror or type(error).__name__)
+
+
+def _recipients(config: NodeConfig) -> str:
+    return f"{len(load_recipients(config.keys.recipients))} can decrypt"
+
+
+def _site_key(config: NodeConfig) -> str:
+    load_or_create_site_key(config.keys.site_key)
+    return str(config.keys.site_key)
+
+
+def _spool(config: NodeConfig) -> str:
+    spool = Spool(config.spool.folder, reserve_bytes=config.spool.reserve_bytes)
+    spool.create()
+    probe = spool.folder / f"check-{os.getpid()}.tmp"
+    try:
+        with probe.open("xb") as file:
+            file.write(b"\0")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(spool.folder)
+    except OSError as error:
+        raise StorageError(
+            f"{spool.folder} cannot be written: {error.strerror}", hint="the node's user must own the folder"
+        ) from error
+    finally:
+        probe.unlink(missing_ok=True)
+    free = spool.free_bytes()
+    if free <= spool.reserve_bytes:
+        raise DiskFullError(
+            f"{spool.folder} has {free} bytes free, spool.reserve_bytes is {spool.reserve_bytes}",
+            hint="make room, or lower the reserve: until then every object gets 0xA700",
+        )
+    return f"{spool.folder}, {free} bytes free"
+
+
+def _port(config: NodeConfig) -> str:
+    node = config.node
+    announced = Spool(config.spool.folder).announced()
+    if announced is not None and node.port in (0, announced.get("port")):
+        return f"the node listens on port {announced.get('port')}"
+    with socket.socket(socket.AF_INET6 if ":" in node.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((node.host, node.port))
+        except OSError as error:
+            raise StorageError(
+                f"cannot listen on {node.host} port {node.port}: {error.strerror}",
+                hint="another program may have the port; ports below 1024 need a right of their own",
+            ) from error
+    return f"{node.host} port {node.port} is free"
+
+
+def _destination(config: NodeConfig) -> str:
+    destination = config.destination
+    configure_pynetdicom()
+    client = Client(
+        destination.peer,
+        calling_ae_title=destination.calling_ae_title or config.node.ae_title,
+        timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
+    )
+    try:
+        client.echo()
+    finally:
+        client.release()
+    return f"{destination.peer} answered the C-ECHO"
