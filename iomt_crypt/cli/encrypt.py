@@ -16,7 +16,7 @@ def encrypt(
     recipient: Recipients,
     output: Output,
     suite: Annotated[str, typer.Option(help="hybrid-1, or chaos-cnn-1 (research: no standard cipher).")] = "hybrid-1",
-    uids: Annotated[str, typer.Option(help="derive: new keyed SOP Instance and Series UIDs; keep: all stay.")] = "derive",
+    uids: Annotated[str, typer.Option(help="derive: new SOP Instance and Series UIDs; keep: all stay.")] = "derive",
     site_key: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Key of the derived UIDs; made if missing. Default: the user's own."),

@@ -6,7 +6,7 @@ Group 7FDF lies just below the pixel data, so the record is found without distur
 from __future__ import annotations
 
 from iomt_crypt.dicom.element import Element
-from iomt_crypt.dicom.source import Header, raw_value
+from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 GROUP = 0x7FDF
@@ -40,4 +40,3 @@ def find_record(header: Header) -> tuple[int, bytes] | None:
 def creator_tag(tag: int) -> int:
     """Tag of the private creator that a private element belongs to."""
     return tag & 0xFFFF0000 | (tag & 0xFF00) >> 8
-

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iomt_crypt.dicom.source import PIXEL_TAGS, Header, Source
+from iomt_crypt.dicom.parse import PIXEL_TAGS, Header
+from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import UnsupportedError
 
 PRIVATE_BULK_BYTES = 1024  # a private binary value above this may be an image or a part of one

@@ -10,19 +10,23 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydicom.uid import UID
+
 from iomt_crypt import __version__
 from iomt_crypt.dicom import bulk, pixel, uid
 from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, encode_items
 from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.dicom.pixel import PixelPlan, Raster
 from iomt_crypt.dicom.policy import Policy
-from iomt_crypt.dicom.source import Header, Source, raw_value
+from iomt_crypt.dicom.source import Source
 
 SOP_CLASS = 0x00080016
 IMAGE_TYPE = 0x00080008
 DERIVATION = 0x00082111
 CONTRIBUTING_EQUIPMENT = 0x0018A001
 _FUNCTIONAL_GROUPS = 0x52009229
+_ENHANCED = ("Enhanced", "3D", "Tomosynthesis")
 _OPHTHALMIC_PHOTOGRAPHY = "1.2.840.10008.5.1.4.1.1.77.1.5"
 _MAX_ST_CHARACTERS = 1024
 
@@ -156,14 +160,20 @@ def _derivation(source: Source, elements: dict[int, Element]) -> dict[int, Eleme
     """
     changes: dict[int, Element | None] = {}
     image_type = elements[IMAGE_TYPE].value if IMAGE_TYPE in elements else b""
-    classic = _FUNCTIONAL_GROUPS not in source.header
-    if image_type.startswith(b"ORIGINAL") and classic and not source.text(SOP_CLASS).startswith(_OPHTHALMIC_PHOTOGRAPHY):
+    if image_type.startswith(b"ORIGINAL") and _may_be_derived(source):
         changes[IMAGE_TYPE] = Element(IMAGE_TYPE, "CS", b"DERIVED" + image_type[len(b"ORIGINAL") :])
     text = f"pixel data encrypted by iomt-crypt {__version__}".encode()
     before = elements[DERIVATION].value.rstrip(b" \0") if DERIVATION in elements else b""
     joined = before + b"; " + text if before else text
     changes[DERIVATION] = Element(DERIVATION, "ST", joined if len(joined) <= _MAX_ST_CHARACTERS else text)
     return changes
+
+
+def _may_be_derived(source: Source) -> bool:
+    sop_class = source.text(SOP_CLASS)
+    name = UID(sop_class).name
+    enhanced = _FUNCTIONAL_GROUPS in source.header or any(word in name for word in _ENHANCED)
+    return not enhanced and not sop_class.startswith(_OPHTHALMIC_PHOTOGRAPHY)
 
 
 def _contributing_equipment(elements: dict[int, Element], now: dt.datetime, *, encrypted: bool) -> Element:

@@ -21,10 +21,11 @@ from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import EXPLICIT_LE, Encoding, default_transfer_syntax, is_deflated
 from iomt_crypt.dicom.file import as_epoch, as_keyring, with_site_key
 from iomt_crypt.dicom.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from iomt_crypt.dicom.parse import UNDEFINED
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
 from iomt_crypt.dicom.restore import Headers, restore
-from iomt_crypt.dicom.source import UNDEFINED, Source, read_network
+from iomt_crypt.dicom.source import Source, read_network
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
 
@@ -51,7 +52,9 @@ def encrypt_dataset(
     elements = [*prepared.clear.elements, creator, holder]
     if prepared.plan is not None:
         elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), pixels + bytes(len(pixels) & 1)))
-    raw = {BaseTag(e.tag): _raw(e) for e in sorted(elements, key=lambda e: e.tag)}
+    raw: dict[BaseTag, DataElement | RawDataElement] = {
+        BaseTag(e.tag): _raw(e) for e in sorted(elements, key=lambda e: e.tag)
+    }
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(prepared.clear.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(prepared.clear.sop_instance_uid)

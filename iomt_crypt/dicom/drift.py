@@ -19,7 +19,8 @@ from iomt_crypt.dicom.clear import plain_elements
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.source import Source, parse_elements
+from iomt_crypt.dicom.parse import parse_elements
+from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import HeaderDriftError
 
 CHARACTER_SET = 0x00080005
@@ -124,13 +125,14 @@ def merge(original: Original, drift: Drift) -> bytes:
         )
     encoding = original_encoding(original)
     head = original.head
+    end_of_elements = len(head) - original.pixel_header_bytes
     spans = _spans(head, original.dataset_offset, encoding)
     # From the last to the first, so that the spans before stay true.
     for tag, element in sorted(drift.corrections.items(), reverse=True):
         encoded = b""
         if element is not None:
             encoded = _encode(_recode(element, drift.character_set_now, drift.character_set), encoding)
-        following = min((span[0] for t, span in spans.items() if t > tag), default=len(original.head) - original.pixel_header_bytes)
+        following = min((span[0] for t, span in spans.items() if t > tag), default=end_of_elements)
         begin, end = spans.get(tag, (following, following))
         head = head[:begin] + encoded + head[end:]
     return head

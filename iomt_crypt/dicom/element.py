@@ -18,7 +18,7 @@ from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_eleme
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from iomt_crypt.dicom.encoding import Encoding
-from iomt_crypt.dicom.source import Header, raw_value
+from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103

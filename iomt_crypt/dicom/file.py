@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-
 from iomt_crypt.dicom.output import output_file
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import Protected, protect

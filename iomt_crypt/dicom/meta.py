@@ -12,9 +12,7 @@ IMPLEMENTATION_VERSION_NAME = f"IOMTCRYPT_{__version__}"[:16]
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
-def file_meta(
-    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN
-) -> bytes:
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> bytes:
     """128 zero bytes, ``DICM`` and group 0002."""
     elements = (
         Element(0x00020001, "OB", b"\0\1"),

@@ -25,6 +25,7 @@ SAMPLES, PHOTOMETRIC, PLANAR, FRAMES, ROWS, COLUMNS = (
 )
 BITS_ALLOCATED = 0x00280100
 PIXEL_DATA = 0x7FE00010
+_MAX_SEALED_EXCESS = 1 << 24
 _CELL_BITS = (1, 8, 16, 32, 64)
 _COLOUR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 
@@ -71,7 +72,7 @@ class PixelPlan:
     payload_bytes
         bytes of the source's value in the raster
     excess_bytes
-        bytes of the source's value behind the last native frame, sealed with the header
+        bytes of the source's value behind the raster, sealed with the header
     """
 
     form: str
@@ -132,11 +133,15 @@ def _declared_raster(source: Source) -> Raster:
 
 
 def _carrier(declared: Raster, payload_bytes: int, policy: Policy) -> PixelPlan:
+    """The payload in the declared raster. What does not fit is sealed with the header, which leaves the geometry as it
+    was; only much too much makes more frames.
+    """
     raster = _written_as(declared)
-    n_frames = max(raster.n_frames, ceil(payload_bytes * 8 / raster.frame_bits))
-    raster = Raster(**{**vars(raster), "n_frames": n_frames})
+    if payload_bytes - raster.size_bytes > _MAX_SEALED_EXCESS:
+        raster = Raster(**{**vars(raster), "n_frames": ceil(payload_bytes * 8 / raster.frame_bits)})
     _limit(raster.size_bytes, policy, declared)
-    return PixelPlan("carrier", raster, payload_bytes, 0)
+    in_raster = min(payload_bytes, raster.size_bytes)
+    return PixelPlan("carrier", raster, in_raster, payload_bytes - in_raster)
 
 
 def _written_as(declared: Raster) -> Raster:

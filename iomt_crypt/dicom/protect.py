@@ -12,7 +12,7 @@ from iomt_crypt.dicom import block, bulk
 from iomt_crypt.dicom.clear import ClearHeader, clear_header
 from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.pixel import PIXEL_DATA, PixelPlan, plan_pixels, units
+from iomt_crypt.dicom.pixel import PixelPlan, plan_pixels, units
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SOP_INSTANCE
@@ -169,6 +169,8 @@ def _original(source: Source, plan: PixelPlan | None, clear: ClearHeader) -> Ori
 def _excess(source: Source, plan: PixelPlan | None) -> bytes:
     if plan is None or source.pixel is None or not plan.excess_bytes:
         return b""
+    if source.deflated is not None:
+        return source.deflated[plan.payload_bytes :]
     source.stream.seek(source.pixel.offset + plan.payload_bytes)
     return source.stream.read(plan.excess_bytes)
 

@@ -95,7 +95,7 @@ def _check_pixel_element(source: Source, record: Record) -> None:
     if source.pixel is not None and source.pixel.encapsulated:
         raise UnsupportedError(
             f"the archive compressed the encrypted pixels (transfer syntax {source.transfer_syntax_uid})",
-            hint="decompress it first, e.g. with dcmconv, dcmdjpls or gdcmconv --raw; lossy compression cannot be undone",
+            hint="decompress it first, e.g. with gdcmconv --raw; lossy compression cannot be undone",
         )
     size = record.layout.n_frames * record.layout.frame_bytes
     tag, there = (source.pixel.tag, source.pixel.size) if source.pixel else (0, 0)
@@ -183,5 +183,3 @@ def _head(opened: Opened, headers: Headers) -> bytes:
             hint="--headers original restores the object as it was",
         )
     return merge(original, drift) if drift.corrections else original.head
-
-
