@@ -1,0 +1,44 @@
+# Two commands are enough: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo ## send, encrypt, store, fetch, decrypt, compare; SRC=folder for your own studies
+	$(BIN)/python -m demo $(SRC)
+
+test: $(VENV)/.test ## the whole test suite, real peers included
+	tests/install_peers.sh
+	$(BIN)/python -m demo.samples --output sample_dicom
+	$(BIN)/pytest -n auto --dist loadgroup tests
+
+check: $(VENV)/.test ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## speed, as ratios against a peer in the same run
+	$(BIN)/pytest --benchmark-only --benchmark-disable-gc -p no:xdist benchmarks
+
+docs: $(VENV)/.test ## the command line reference, from the commands themselves
+	$(BIN)/typer iomt_crypt.cli.app utils docs --name iomt-crypt --title "Command line" --output docs/CLI.md
+
+clean: ## everything that was generated
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo/work demo/*.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+# constraints.txt also pins what later extras need (torch); nothing of that is installed here.
+$(VENV)/.demo: setup.cfg constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[node,demo]'
+	touch $@
+
+$(VENV)/.test: setup.cfg constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable '.[node,demo,test]'
+	touch $@ $(VENV)/.demo
