@@ -12,23 +12,50 @@ import numpy.typing as npt
 from iomt_crypt.cipher import constant as const
 from iomt_crypt.cipher import kernel
 from iomt_crypt.cipher.constant import Samples
-from iomt_crypt.cipher.schedule import Geometry, Schedule, move_seeds, round_seeds
+from iomt_crypt.cipher.schedule import Geometry, Schedule, make_schedule, move_seeds, round_seeds
 
 if sys.byteorder != "little":  # the kernels view words as the bytes of a little-endian machine
     raise ImportError("the numba backend needs a little-endian machine; use backend='reference'")
 
 _ALIGNMENT = 64
 _BUFFERS = threading.local()
+#: Compiled functions of kernel.py, each of which can fail to be cached once.
+_KERNELS = 10
+_PREPARED: set[int] = set()
 
 
 def encrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule: Schedule) -> None:
     """Encrypt a flat vector of words into `target`, which may be `source`."""
+    _prepare(geometry.word_bits)
     _Frame(geometry, schedule).run(source, target, (0, 1, 2, 3), decrypting=False)
 
 
 def decrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule: Schedule) -> None:
     """Undo `encrypt_words`."""
+    _prepare(geometry.word_bits)
     _Frame(geometry, schedule).run(source, target, (3, 2, 1, 0), decrypting=True)
+
+
+def _prepare(word_bits: int) -> None:
+    """Compile or load the kernels for a word size.
+
+    A disk that is full must stop nobody from decrypting: numba then raises after it has compiled a kernel and failed to
+    cache it, and goes on with the next when asked again.
+    """
+    if word_bits in _PREPARED:
+        return
+    words = np.zeros(2, np.uint8 if word_bits == 8 else np.uint16)
+    geometry = Geometry.of(words.size, 1, word_bits)
+    frame = _Frame(geometry, make_schedule(bytes(const.KEY_BYTES), b"", geometry))
+    for attempt in range(_KERNELS + 1):
+        try:
+            frame.run(words, words, (0, 1, 2, 3), decrypting=False)
+        except OSError:
+            if attempt == _KERNELS:
+                raise
+        else:
+            break
+    _PREPARED.add(word_bits)
 
 
 class _Frame:

@@ -73,3 +73,28 @@ def test_a_kernel_that_cannot_be_cached_is_compiled_all_the_same():
     with pytest.raises(RuntimeError, match="cannot cache"):
         numba.njit(namespace["double"], cache=True)
     assert kernel._kernel(namespace["double"])(21) == 42
+
+
+@pytest.mark.parametrize(("n_failures", "works"), [(0, True), (3, True), (10, True), (11, False)])
+def test_a_full_disk_under_the_kernel_cache_stops_nobody(monkeypatch, n_failures, works):
+    class FullDisk(numba_backend._Frame):
+        failures = iter(range(n_failures))
+
+        def run(self, *arguments, **options):
+            if next(self.failures, None) is not None:
+                raise OSError(28, "No space left on device")
+            super().run(*arguments, **options)
+
+    monkeypatch.setattr(numba_backend, "_Frame", FullDisk)
+    monkeypatch.setattr(numba_backend, "_PREPARED", set())
+    if works:
+        numba_backend._prepare(16)
+        assert numba_backend._PREPARED == {16}
+    else:
+        with pytest.raises(OSError, match="No space"):
+            numba_backend._prepare(16)
+
+
+def test_every_kernel_is_counted():
+    kernels = [name for name, value in vars(kernel).items() if hasattr(value, "signatures")]
+    assert len(kernels) == numba_backend._KERNELS
