@@ -44,7 +44,7 @@ def _prepare(word_bits: int) -> None:
     """
     if word_bits in _PREPARED:
         return
-    words = np.zeros(2, np.uint8 if word_bits == 8 else np.uint16)
+    words: Samples = np.zeros(2, np.uint8) if word_bits == 8 else np.zeros(2, np.uint16)
     geometry = Geometry.of(words.size, 1, word_bits)
     frame = _Frame(geometry, make_schedule(bytes(const.KEY_BYTES), b"", geometry))
     for attempt in range(_KERNELS + 1):

@@ -89,7 +89,7 @@ def test_a_full_disk_under_the_kernel_cache_stops_nobody(monkeypatch, n_failures
     monkeypatch.setattr(numba_backend, "_PREPARED", set())
     if works:
         numba_backend._prepare(16)
-        assert numba_backend._PREPARED == {16}
+        assert 16 in numba_backend._PREPARED
     else:
         with pytest.raises(OSError, match="No space"):
             numba_backend._prepare(16)
