@@ -51,9 +51,9 @@ class Bar:
 
 
 @contextmanager
-def start_archive(folder: Path) -> Iterator[Archive]:
-    """Orthanc where it is installed, else the embedded archive."""
-    if orthanc.binary() is not None:
+def start_archive(folder: Path, kind: str) -> Iterator[Archive]:
+    """Orthanc where it is installed, else the embedded archive; or the one asked for."""
+    if kind == "orthanc" or (kind == "auto" and orthanc.binary() is not None):
         with orthanc.start(folder) as running:
             yield running
     else:
@@ -167,7 +167,7 @@ def draw(outcomes: list[Outcome], held: Archive, folder: Path) -> int:
     return picture.draw(rows, PICTURE)
 
 
-def tour(places: list[Path], work: Path, bar: Bar) -> tuple[list[Outcome], str]:
+def tour(places: list[Path], work: Path, kind: str, bar: Bar) -> tuple[list[Outcome], str]:
     """The whole way there and back; returns what became of each object, and what to say about it."""
     bar.at("looking for objects" if places else "making sample studies")
     found = find_objects(places)
@@ -177,7 +177,7 @@ def tour(places: list[Path], work: Path, bar: Bar) -> tuple[list[Outcome], str]:
     bar.at("generating a key")
     identity, recipient = gateway.make_key(work)
     bar.at("starting the archive")
-    with start_archive(work / "archive") as held:
+    with start_archive(work / "archive", kind) as held:
         bar.at("starting the node")
         with gateway.run_node(gateway.write_config(work, recipient, held)) as node:
             bar.length(len(found.objects))
@@ -206,18 +206,19 @@ def show_failure(work: Path, message: str, hint: str) -> None:
     console.print(f"hint: {escape(hint or f'the full logs are in {work}')}", soft_wrap=True)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m demo", description="studies through a node into an archive and back"
     )
     parser.add_argument("src", nargs="*", type=Path, metavar="SRC", help="files or folders; default: synthetic samples")
-    places = parser.parse_args().src
+    parser.add_argument("--archive", choices=("auto", "orthanc", "embedded"), default="auto", help="default: auto")
+    options = parser.parse_args(arguments)
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     try:
         work = workplace.fresh(WORK)
-        with Progress(*columns, console=console, transient=True) as progress:
-            outcomes, about = tour(places, work, Bar(progress))
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            outcomes, about = tour(options.src, work, options.archive, Bar(progress))
     except (DemoError, OSError, RuntimeError) as error:
         show_failure(WORK, str(error), getattr(error, "hint", ""))
         return 1

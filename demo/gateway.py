@@ -69,8 +69,8 @@ class Node:
 
     def queue(self) -> list[Entry]:
         """The journal, an entry an object."""
-        answer = json.loads(command("node", "queue", "--json", "--config", str(self.config)))
-        rows: list[dict[str, Any]] = answer if isinstance(answer, list) else answer["objects"]
+        lines = command("node", "queue", "--json", "--config", str(self.config)).splitlines()
+        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
         return [
             Entry(
                 sop_instance_uid=row["sop_instance_uid"],
@@ -78,7 +78,7 @@ class Node:
                 state=row["state"],
                 size_bytes=row["size_bytes"],
                 encrypt_seconds=row["encrypt_seconds"],
-                reason=row.get("reason") or "",
+                reason=row["reason"],
             )
             for row in rows
         ]

@@ -43,10 +43,12 @@ class Outcome:
 def table(outcomes: Sequence[Outcome]) -> Table:
     """A line an object, or a line a series where there are many."""
     view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, justify in (("object", "left"), ("image", "left"), ("size", "right"), ("encrypted in", "right")):
-        view.add_column(name, justify="right" if justify == "right" else "left")
-    view.add_column("state")
-    view.add_column("byte-identical", justify="center")
+    for name in ("object", "image"):
+        view.add_column(name, no_wrap=True)
+    for name in ("size", "encryption"):
+        view.add_column(name, no_wrap=True, justify="right")
+    for name in ("state", "identical"):
+        view.add_column(name, no_wrap=True)
     groups = [[outcome] for outcome in outcomes] if len(outcomes) <= _MAX_LINES else _by_series(outcomes)
     for group in groups:
         first = group[0].source

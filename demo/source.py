@@ -84,7 +84,7 @@ def _describe(path: Path, ds: Dataset) -> tuple[Source | None, str]:
     if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID") or not ds.get("StudyInstanceUID"):
         return None, "not DICOM, or without the UIDs that name an object"
     frames = int(ds.get("NumberOfFrames") or 1)
-    shape = f"{ds.Columns} x {ds.Rows}" + (f" x {frames}" if frames > 1 else "") if "Rows" in ds else "no image"
+    shape = f"{ds.Columns}x{ds.Rows}" + (f"x{frames}" if frames > 1 else "") if "Rows" in ds else "no image"
     source = Source(
         path=path,
         sop_instance_uid=str(ds.SOPInstanceUID),

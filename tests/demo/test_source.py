@@ -41,7 +41,7 @@ def test_objects_are_found_and_everything_else_is_named(tmp_path: Path) -> None:
     assert [one.path.name for one in found.objects] == ["first", "other"]
     assert found.objects[0].sop_instance_uid == first.SOPInstanceUID
     assert found.objects[0].study_instance_uid == first.StudyInstanceUID
-    assert (found.objects[0].modality, found.objects[0].shape) == ("OT", "6 x 4 x 2")
+    assert (found.objects[0].modality, found.objects[0].shape) == ("OT", "6x4x2")
     assert sorted(path.name for path, _ in found.skipped) == ["empty", "notes.txt"]
     # Files come in the order of their paths; the first with a UID counts.
     assert {path.name: reason for path, reason in found.repeated} == {
