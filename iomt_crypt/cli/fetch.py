@@ -50,7 +50,7 @@ def fetch(
         calling_ae_title=aet,
         keyring=keyring,
         output=output,
-        headers=headers,  # type: ignore[arg-type] - one of the three, checked above
+        headers=headers,  # type: ignore[arg-type]
     )
     found = {uid: fetcher.find(uid, series=series or []) for uid in dict.fromkeys(study)}
     coming = (fetched for instances in found.values() if instances for fetched in fetcher.fetch(instances))

@@ -182,7 +182,9 @@ def _with_absolute_paths(config: NodeConfig, base: Path) -> NodeConfig:
 
 def _first_error(path: Path, error: ValidationError) -> ConfigurationError:
     """Say the first thing that is wrong, with its place; one at a time is what a person can mend."""
-    detail = error.errors(include_url=False, include_input=False)[0]
+    details = error.errors(include_url=False, include_input=False)
+    # A misspelt option is unknown under one name and missing under another: the first says more.
+    detail = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     place = ".".join(str(part) for part in detail["loc"])
     section = _section(tuple(str(part) for part in detail["loc"][:-1]))
     if detail["type"] == "extra_forbidden":

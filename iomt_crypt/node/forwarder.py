@@ -145,6 +145,9 @@ class Forwarder:
         except InputError as error:
             self._refused(entry, str(error))
             return True
+        except FileNotFoundError:
+            self._journal.failed(entry.id, reason="its file is missing from the spool")
+            return True
         except OSError as error:
             self._refused(entry, f"its file cannot be read: {error.strerror}")
             return True
