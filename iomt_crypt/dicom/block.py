@@ -17,8 +17,9 @@ _MAX_BLOCKS = 0x100
 
 def record_elements(header: Header, container: bytes) -> tuple[Element, Element]:
     """Private creator and record, in the first block of the group that ``header`` leaves free."""
+    taken = {tag & 0xFF if tag & 0xFFFF < _MAX_BLOCKS else tag >> 8 & 0xFF for tag in header if tag >> 16 == GROUP}
     for block in range(0x10, _MAX_BLOCKS):
-        if (GROUP << 16 | block) not in header:
+        if block not in taken:  # neither reserved, nor used without a reservation
             tag = GROUP << 16
             return (
                 Element(tag | block, "LO", CREATOR.encode("ascii")),

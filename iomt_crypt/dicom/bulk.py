@@ -60,7 +60,7 @@ def refuse_unsupported_bulk(source: Source) -> None:
         raise UnsupportedError(f"raw data (SOP Class {_RAW_DATA}) is not handled yet")
 
 
-def is_dropped(tag: int, vr: str, value: bytes, depth: int) -> bool:
+def is_dropped(tag: int, vr: str, value: bytes) -> bool:
     """Whether an element that is no sequence must not stand in the clear header."""
     group = tag >> 16
     if tag in _DROPPED or tag in PIXEL_TAGS or (group & 0xFF00 in _REPEATING_GROUPS and group & 1 == 0):

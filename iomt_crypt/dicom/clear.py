@@ -55,22 +55,23 @@ class _ClearEditor:
         self._uids = uids
         self.edited = False
 
-    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
-        return self._note(bulk.is_dropped(tag, vr, value, depth))
-
-    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool:
-        return self._note(bulk.is_dropped_sequence(tag, items))
-
-    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes:
+    def edit(self, tag: int, vr: str, value: bytes, item: Header) -> bytes | None:
+        if bulk.is_dropped(tag, vr, value):
+            self.edited = True
+            return None
         if tag not in uid.REFERENCES:
             return value
         referenced = raw_value(item, uid.REFERENCED_CLASS).decode("ascii", "replace")
         derived = self._uids.derive_value(value, referenced.strip(" \0"))
-        return derived if self._note(derived.rstrip(b"\0 ") != value.rstrip(b"\0 ")) else value
+        if derived.rstrip(b"\0 ") == value.rstrip(b"\0 "):
+            return value
+        self.edited = True
+        return derived
 
-    def _note(self, edited: bool) -> bool:
-        self.edited = self.edited or edited
-        return edited
+    def keeps_sequence(self, tag: int, items: Sequence[Header]) -> bool:
+        keeps = not bulk.is_dropped_sequence(tag, items)
+        self.edited = self.edited or not keeps
+        return keeps
 
 
 def plain_elements(header: Header, encoding: Encoding) -> dict[int, Element]:

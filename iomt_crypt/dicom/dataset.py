@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from struct import pack
 
@@ -21,7 +21,7 @@ from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import EXPLICIT_LE, Encoding, default_transfer_syntax, is_deflated
 from iomt_crypt.dicom.file import as_epoch, as_keyring, with_site_key
 from iomt_crypt.dicom.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from iomt_crypt.dicom.parse import UNDEFINED
+from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED, Header, PixelValue, parse_elements
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
 from iomt_crypt.dicom.restore import Headers, restore
@@ -86,12 +86,47 @@ def _encoding(ds: Dataset) -> Encoding:
 
 
 def _source(ds: Dataset) -> Source:
-    """``ds`` as a source whose data set is encoded as pydicom would write it."""
+    """``ds`` as a source whose data set is encoded as pydicom would write it.
+
+    The data set is not put together to one string of bytes and parsed again: elements that pydicom has not decoded are
+    taken as they are, and the pixel value is not copied.
+    """
     encoding = _encoding(ds)
     syntax = str(ds.file_meta.get("TransferSyntaxUID", "")) if hasattr(ds, "file_meta") else ""
     if not syntax or is_deflated(syntax):  # in memory it is inflated
         syntax = default_transfer_syntax(encoding)
-    return read_network(_encode(ds, encoding), transfer_syntax_uid=syntax)
+    by_tag = {int(element.tag): element for element in ds.values()}
+    pixels = [by_tag[tag] for tag in PIXEL_TAGS if tag in by_tag]
+    if None in ds.original_encoding or len(pixels) != 1 or not isinstance(pixels[0].value, bytes):
+        return read_network(_encode(ds, encoding), transfer_syntax_uid=syntax)
+    pixel, stream, start = _pixel_value(pixels[0], encoding)
+    header: Header = {}
+    head: list[bytes] = []
+    tail: list[bytes] = []
+    del by_tag[pixel.tag]
+    for tag, encoded in _encoded_elements(ds, by_tag, encoding):
+        raw = by_tag[tag]
+        undecoded = isinstance(raw, RawDataElement) and raw.length != UNDEFINED
+        if undecoded:
+            header[tag] = raw
+        else:
+            header |= parse_elements(encoded, encoding)
+        (head if tag < pixel.tag else tail).append(encoded)
+    before, behind = b"".join(head), b"".join(tail)
+    return Source(stream, "network", syntax, encoding, before + start, behind, 0, before + behind, header, pixel)
+
+
+def _pixel_value(element: RawDataElement | DataElement, encoding: Encoding) -> tuple[PixelValue, io.BytesIO, bytes]:
+    """Where the pixel value is, the stream it is in, and the element's own header."""
+    encapsulated = element.length == UNDEFINED if isinstance(element, RawDataElement) else element.is_undefined_length
+    value = element.value or b""
+    value += b"\xfe\xff\xdd\xe0\0\0\0\0" if encapsulated else b"\0" * (len(value) & 1)
+    length = UNDEFINED if encapsulated else len(value)
+    tag, order = int(element.tag), encoding.byteorder
+    start = pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    start += b"" if encoding.implicit else str(element.VR).encode("ascii") + b"\0\0"
+    start += pack(f"{order}L", length)
+    return PixelValue(tag, 0, len(value), encapsulated, len(start)), io.BytesIO(value), start
 
 
 def _encode(ds: Dataset, encoding: Encoding) -> bytes:
@@ -100,26 +135,34 @@ def _encode(ds: Dataset, encoding: Encoding) -> bytes:
         buffer = _buffer(encoding)
         write_dataset(buffer, deepcopy(ds))  # corrects ambiguous VRs in place
         return buffer.getvalue()
-    character_set = ds.get("SpecificCharacterSet", default_encoding)
     by_tag = {int(element.tag): element for element in ds.values()}
-    return b"".join(
-        _encode_element(by_tag[tag], encoding, character_set)
-        for tag in sorted(by_tag)
-        if tag & 0xFFFF or tag >> 16 <= 6
-    )
+    return b"".join(encoded for _, encoded in _encoded_elements(ds, by_tag, encoding))
+
+
+def _encoded_elements(
+    ds: Dataset, by_tag: dict[int, RawDataElement | DataElement], encoding: Encoding
+) -> Iterator[tuple[int, bytes]]:
+    character_set = ds.get("SpecificCharacterSet", default_encoding)
+    for tag in sorted(by_tag):
+        if tag & 0xFFFF == 0 and tag >> 16 > 6:
+            continue
+        element = by_tag[tag]
+        if not isinstance(element, RawDataElement) or element.length == UNDEFINED or not encoding.little_endian:
+            yield tag, _encode_element(element, encoding, character_set)
+        elif encoding.implicit:
+            value = element.value or b""
+            value += b"\0" * (len(value) & 1)
+            yield tag, pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+        else:
+            yield tag, Element(tag, element.VR or "UN", element.value or b"").encode()
 
 
 def _encode_element(
     element: RawDataElement | DataElement, encoding: Encoding, character_set: str | list[str] | None
 ) -> bytes:
-    if isinstance(element, RawDataElement) and element.length != UNDEFINED:
-        value = element.value or b""
-        if encoding == EXPLICIT_LE and element.VR is not None:
-            return Element(int(element.tag), element.VR, value).encode()
-        if encoding.implicit and encoding.little_endian:
-            value += b"\0" * (len(value) & 1)
-            return pack("<HHL", element.tag >> 16, element.tag & 0xFFFF, len(value)) + value
-        element = element._replace(value=value)
+    """One element by pydicom's own writer."""
+    if isinstance(element, RawDataElement) and element.value is None:
+        element = element._replace(value=b"")
     buffer = _buffer(encoding)
     write_data_element(buffer, element, character_set)
     return buffer.getvalue()

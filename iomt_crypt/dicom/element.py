@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
 from iomt_crypt.dicom.parse import Header, raw_value
@@ -29,11 +28,11 @@ _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "O
     "UV": 8,
     "OV": 8,
 }
+_KNOWN_VRS = frozenset(vr.value for vr in VR if len(vr.value) == 2)
 _ZERO_PADDED = frozenset(("UI", "OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """One element in Explicit VR Little Endian. The value of an SQ is its encoded items, of defined length."""
 
     tag: int
@@ -56,24 +55,21 @@ class Element:
 class Editor(Protocol):
     """Looks at every element, nested ones too, and says what becomes of it."""
 
-    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool: ...
+    def edit(self, tag: int, vr: str, value: bytes, item: Header) -> bytes | None:
+        """New value of an element of ``item`` that is no sequence; None drops it."""
 
-    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool: ...
-
-    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes: ...
+    def keeps_sequence(self, tag: int, items: Sequence[Header]) -> bool:
+        """Whether a sequence stays; its items are edited then."""
 
 
 class KeepAll:
     """The editor that changes nothing."""
 
-    def drop(self, tag: int, vr: str, value: bytes, depth: int) -> bool:
-        return False
-
-    def drop_sequence(self, tag: int, items: Sequence[Header], depth: int) -> bool:
-        return False
-
-    def replace(self, tag: int, vr: str, value: bytes, item: Header) -> bytes:
+    def edit(self, tag: int, vr: str, value: bytes, item: Header) -> bytes | None:
         return value
+
+    def keeps_sequence(self, tag: int, items: Sequence[Header]) -> bool:
+        return True
 
 
 class Transcoder:
@@ -85,50 +81,55 @@ class Transcoder:
         representation = raw_value(header, PIXEL_REPRESENTATION)
         self._us_or_ss = "SS" if any(representation) else "US"
 
-    def elements(self, dataset: Header, depth: int = 0) -> list[Element]:
+    def elements(self, dataset: Header) -> list[Element]:
         """All elements of ``dataset`` that the editor keeps, in tag order, group lengths (retired) left out."""
-        found = (self.element(dataset, tag, depth) for tag in sorted(dataset))
+        found = (self.element(dataset, tag) for tag in sorted(dataset))
         return [element for element in found if element is not None]
 
-    def element(self, dataset: Header, tag: int, depth: int = 0) -> Element | None:
+    def element(self, dataset: Header, tag: int) -> Element | None:
         """One element of ``dataset``; None for a group length or what the editor drops."""
         if tag & 0xFFFF == 0 and tag >> 16 > 6:
             return None
         raw = dataset[tag]
         vr = self._vr(raw, dataset)
         if vr == "SQ":
-            return self._sequence(dataset, tag, depth)
-        value = self._swapped(vr, raw_value(dataset, tag))
-        if self._editor.drop(tag, vr, value, depth):
-            return None
-        return Element(tag, vr, self._editor.replace(tag, vr, value, dataset))
+            return self._sequence(dataset, tag)
+        value = raw.value if isinstance(raw.value, bytes) else b""
+        if not self._encoding.little_endian:
+            value = _swapped(vr, value)
+        edited = self._editor.edit(tag, vr, value, dataset)
+        return None if edited is None else Element(tag, vr, edited)
 
-    def _sequence(self, dataset: Header, tag: int, depth: int) -> Element | None:
+    def _sequence(self, dataset: Header, tag: int) -> Element | None:
         try:
             items = _items(dataset[tag])
         except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
             name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
             raise MalformedError(f"sequence {name} cannot be parsed ({type(error).__name__})") from None
-        if self._editor.drop_sequence(tag, items, depth):
+        if not self._editor.keeps_sequence(tag, items):
             return None
-        return Element(tag, "SQ", encode_items(self.elements(item, depth + 1) for item in items))
+        return Element(tag, "SQ", encode_items(self.elements(item) for item in items))
 
     def _vr(self, raw: DataElement | RawDataElement, dataset: Header) -> str:
         vr = raw.VR
         if vr is None:
             vr = _look_up(int(raw.tag), dataset)
-        if len(vr) == 2:
+        if vr in _KNOWN_VRS:
             return str(vr)
+        if len(vr) == 2:
+            return "UN"  # a VR of the future, or damage
         # ambiguous, PS3.6: 'US or SS', 'OB or OW', 'US or OW', 'US or SS or OW'
         if vr == "US or SS" or (vr.startswith("US") and len(raw.value or b"") <= 2):
             return self._us_or_ss if "SS" in vr else "US"
         return "OW"
 
-    def _swapped(self, vr: str, value: bytes) -> bytes:
-        word = _WORD_BYTES.get(vr, 1)
-        if self._encoding.little_endian or word == 1 or len(value) % word:
-            return value
-        return np.frombuffer(value, dtype=f"u{word}").byteswap().tobytes()
+
+def _swapped(vr: str, value: bytes) -> bytes:
+    """Binary numbers of the other byte order (PS3.5 7.3)."""
+    word = _WORD_BYTES.get(vr, 1)
+    if word == 1 or len(value) % word:
+        return value
+    return np.frombuffer(value, dtype=f"u{word}").byteswap().tobytes()
 
 
 def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
@@ -145,18 +146,26 @@ def _items(raw: DataElement | RawDataElement) -> list[Header]:
     return [{int(nested.tag): nested for nested in item.values()} for item in element.value or ()]
 
 
-@cache
-def _public_vr(tag: int) -> str:
-    return dictionary_VR(tag)
-
-
 def _look_up(tag: int, dataset: Header) -> str:
+    if not tag >> 16 & 1:
+        return _public_vr(tag)
+    if 0x10 <= tag & 0xFFFF < 0x100:
+        return "LO"  # private creator
+    creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
+    return _private_vr(tag, creator) if creator else "UN"
+
+
+@lru_cache(maxsize=8192)
+def _public_vr(tag: int) -> str:
     try:
-        if not tag >> 16 & 1:
-            return _public_vr(tag)
-        if 0x10 <= tag & 0xFFFF < 0x100:
-            return "LO"  # private creator
-        creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
-        return private_dictionary_VR(tag, creator.decode("ascii", "replace").strip(" \0")) if creator else "UN"
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+
+
+@lru_cache(maxsize=8192)
+def _private_vr(tag: int, creator: bytes) -> str:
+    try:
+        return private_dictionary_VR(tag, creator.decode("ascii", "replace").strip(" \0"))
     except KeyError:
         return "UN"

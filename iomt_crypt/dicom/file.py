@@ -80,9 +80,9 @@ def as_epoch(recipients: Sequence[Recipient] | Epoch) -> Epoch:
 
 def open_input(path: str | Path) -> BinaryIO:
     """Open a file for reading. Raises InputError when there is no such regular file or it cannot be read."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: {'not a regular file' if Path(path).exists() else 'no such file'}")
     try:
+        if not Path(path).is_file():
+            raise InputError(f"{path}: {'not a regular file' if Path(path).exists() else 'no such file'}")
         return Path(path).open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

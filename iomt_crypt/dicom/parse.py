@@ -99,6 +99,8 @@ def locate_pixel_value(stream: BinaryIO, offset: int, encoding: Encoding) -> Pix
         return None
     order: Literal["little", "big"] = "little" if encoding.little_endian else "big"
     tag = int.from_bytes(start[:2], order) << 16 | int.from_bytes(start[2:4], order)
+    if tag not in PIXEL_TAGS:  # pydicom takes a stray item delimiter for the end of the data set
+        raise MalformedError(f"the data set goes on after its end at offset {offset}")
     if encoding.implicit:
         size, header_bytes = int.from_bytes(start[4:8], order), 8
     elif start[4:6] in _LONG_HEADER_VRS and len(start) == 12:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from iomt_crypt.errors import ConfigurationError
@@ -28,7 +28,7 @@ class Policy:
 
     suite: str = DEFAULT_SUITE
     uids: Literal["derive", "keep"] = "derive"
-    site_key: bytes | None = None
+    site_key: bytes | None = field(default=None, repr=False)
     max_pixel_bytes: int = MAX_VALUE_BYTES
 
     def __post_init__(self) -> None:
