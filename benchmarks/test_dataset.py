@@ -13,7 +13,7 @@ import pydicom
 from benchmarks.test_cipher import aes_job, cpu_seconds
 
 import iomt_crypt
-from demo.samples import write_samples
+from demo.samples import ensure
 from iomt_crypt import cipher
 
 RESULTS = Path(__file__).with_name("results") / "dataset.json"
@@ -25,7 +25,7 @@ LIMIT_MS = 3.0
 def find_ct(folder):
     if "IOMT_BENCH_CT" in os.environ:
         return Path(os.environ["IOMT_BENCH_CT"])
-    write_samples(folder)
+    ensure(folder)
     return min(path for path in folder.rglob("*.dcm") if pydicom.dcmread(path, stop_before_pixels=True).Modality == "CT")
 
 
