@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding, encode_string
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.filereader import data_element_generator
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, TEXT_VR_DELIMS
@@ -19,7 +19,7 @@ from iomt_crypt.dicom.clear import plain_elements
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.parse import parse_elements
+from iomt_crypt.dicom.parse import PIXEL_TAGS, parse_elements
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import HeaderDriftError
 
@@ -116,7 +116,7 @@ def merge(original: Original, drift: Drift) -> bytes:
     Raises
     ------
     HeaderDriftError
-        A corrected text cannot be written in the original's character set, or the original is deflated.
+        A correction cannot be written in the original's character set or encoding, or the original is deflated.
     """
     if original.deflated:
         raise HeaderDriftError(
@@ -124,51 +124,69 @@ def merge(original: Original, drift: Drift) -> bytes:
             hint="--headers original restores the object as it was",
         )
     encoding = original_encoding(original)
-    head = original.head
-    end_of_elements = len(head) - original.pixel_header_bytes
-    spans = _spans(head, original.dataset_offset, encoding)
-    # From the last to the first, so that the spans before stay true.
-    for tag, element in sorted(drift.corrections.items(), reverse=True):
+    spans = _spans(original.head, original.dataset_offset, encoding)
+    end = len(original.head) - original.pixel_header_bytes
+    edits: list[tuple[int, int, int, bytes]] = []
+    for tag, element in drift.corrections.items():
         encoded = b""
         if element is not None:
             encoded = _encode(_recode(element, drift.character_set_now, drift.character_set), encoding)
-        following = min((span[0] for t, span in spans.items() if t > tag), default=end_of_elements)
-        begin, end = spans.get(tag, (following, following))
-        head = head[:begin] + encoded + head[end:]
+        following = min((begin for t, begin, _ in spans if t > tag), default=end)
+        places = [(begin, behind) for t, begin, behind in spans if t == tag] or [(following, following)]
+        edits += [(begin, tag, behind, encoded) for begin, behind in places]
+    head = original.head
+    # From the last to the first, so that the offsets before stay true; there are files whose tags are not in order.
+    for begin, _, behind, encoded in sorted(edits, reverse=True):
+        head = head[:begin] + encoded + head[behind:]
     return head
 
 
-def _spans(head: bytes, start: int, encoding: Encoding) -> dict[int, tuple[int, int]]:
-    """Where each correctable element lies in ``head``: offset of its tag, offset behind its value."""
+def _spans(head: bytes, start: int, encoding: Encoding) -> list[tuple[int, int, int]]:
+    """Where each element lies in ``head``: tag, offset of the tag, offset behind the value."""
     stream = io.BytesIO(head)
     stream.seek(start)
-    spans: dict[int, tuple[int, int]] = {}
+    spans: list[tuple[int, int, int]] = []
     begin = start
     for element in data_element_generator(
-        stream, encoding.implicit, encoding.little_endian, stop_when=lambda tag, vr, length: tag >= 0x7FE00000
+        stream, encoding.implicit, encoding.little_endian, stop_when=lambda tag, vr, length: tag in PIXEL_TAGS
     ):
-        spans[int(element.tag)] = (begin, stream.tell())
+        spans.append((int(element.tag), begin, stream.tell()))
         begin = stream.tell()
     return spans
 
 
 def _recode(element: Element, now: tuple[str, ...], target: tuple[str, ...]) -> Element:
-    if element.vr not in CUSTOMIZABLE_CHARSET_VR or now == target:
-        return element
+    vr = dictionary_VR(element.tag)
+    if element.vr not in (vr, "UN"):
+        raise _unwritable(element.tag, f"it has the VR {element.vr}, needed: {vr}")
+    if vr not in CUSTOMIZABLE_CHARSET_VR or now == target:
+        return Element(element.tag, vr, element.value)
     try:
         text = decode_bytes(element.value, list(now), TEXT_VR_DELIMS)
-        return Element(element.tag, element.vr, encode_string(text, list(target)))
+        value = encode_string(text, list(target))
+        # pydicom writes '?' for what it cannot encode, and Latin-1 where no character set is declared
+        undeclared = target[0] == default_encoding and not value.isascii() and b"\x1b" not in value
+        sound = not undeclared and decode_bytes(value, list(target), TEXT_VR_DELIMS) == text and "\ufffd" not in text
     except (UnicodeError, LookupError):
-        raise HeaderDriftError(
-            f"{_name(element.tag)}: the correction cannot be written in the original's character set",
-            hint="--headers original restores the object as it was",
-        ) from None
+        sound = False
+    if not sound:
+        raise _unwritable(element.tag, "it cannot be written in the original's character set")
+    return Element(element.tag, vr, value)
+
+
+def _unwritable(tag: int, why: str) -> HeaderDriftError:
+    return HeaderDriftError(
+        f"{_name(tag)}: the correction cannot be applied: {why}",
+        hint="--headers original restores the object as it was",
+    )
 
 
 def _encode(element: Element, encoding: Encoding) -> bytes:
     """A string element in the original's own encoding."""
-    vr = element.vr if element.vr != "UN" else dictionary_VR(element.tag)
+    vr = element.vr
     value = element.value + (b"" if len(element.value) % 2 == 0 else b"\0" if vr == "UI" else b" ")
+    if not encoding.implicit and vr not in EXPLICIT_VR_LENGTH_32 and len(value) > 0xFFFF:
+        raise _unwritable(element.tag, f"it has {len(value)} bytes, the limit is 65535")
     order = "little" if encoding.little_endian else "big"
     tag = (element.tag >> 16).to_bytes(2, order) + (element.tag & 0xFFFF).to_bytes(2, order)  # type: ignore[arg-type]
     if encoding.implicit:
