@@ -12,14 +12,16 @@ from iomt_crypt.dicom import block, bulk
 from iomt_crypt.dicom.clear import ClearHeader, clear_header
 from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.original import Original
+from iomt_crypt.dicom.parse import MAX_HEADER_BYTES
 from iomt_crypt.dicom.pixel import PixelPlan, plan_pixels, units
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
-from iomt_crypt.dicom.uid import SOP_INSTANCE
+from iomt_crypt.dicom.uid import MAX_UID_CHARACTERS, SOP_INSTANCE
 from iomt_crypt.errors import AlreadyEncryptedError, MalformedError
 from iomt_crypt.seal import SUITES, Epoch, Layout, ObjectKey, Record, seal_header
 
 _NO_PIXELS = Layout(0, 0, 8, 0)
+_MAX_SEALED_BYTES = MAX_HEADER_BYTES - (1 << 20)  # the record is read back as one element; the rest of it is small
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,17 @@ def prepare(source: Source, *, epoch: Epoch, policy: Policy) -> Prepared:
             "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing",
             hint="a DICOMDIR is an index of a medium, not an object of its own; encrypt the files it names",
         )
+    if len(clear.sop_instance_uid) > MAX_UID_CHARACTERS or not clear.sop_instance_uid.isascii():
+        raise MalformedError(
+            f"SOP Instance UID (0008,0018) has {len(clear.sop_instance_uid)} characters or characters that are not "
+            f"ASCII, the limit is {MAX_UID_CHARACTERS} (PS3.5 9.1)"
+        )
     key = ObjectKey.generate()
-    return Prepared(source, plan, clear, key, _record(source, plan, clear, key, epoch, policy))
+    record = _record(source, plan, clear, key, epoch, policy)
+    size = len(record.sealed) + len(record.tags)
+    if size > _MAX_SEALED_BYTES:
+        raise MalformedError(f"header and tags need {size} bytes, the limit is {_MAX_SEALED_BYTES}")
+    return Prepared(source, plan, clear, key, record)
 
 
 def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:

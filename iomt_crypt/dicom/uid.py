@@ -11,6 +11,7 @@ import hmac
 
 SOP_INSTANCE, SERIES, STUDY = 0x00080018, 0x0020000E, 0x0020000D
 REFERENCED_CLASS = 0x00081150
+MAX_UID_CHARACTERS = 64  # PS3.5 9.1
 
 # Elements whose value is the UID of an instance or a series, at any depth
 REFERENCES = frozenset(
@@ -24,7 +25,8 @@ REFERENCES = frozenset(
     )
 )
 _STANDARD_ROOT = "1.2.840.10008."  # well-known instances, e.g. colour palettes: the same for everybody
-_STORAGE_ROOT = "1.2.840.10008.5.1.4."  # storage SOP classes; patients, studies and procedure steps are elsewhere
+_STORAGE_ROOT = "1.2.840.10008.5.1.4."  # storage SOP classes; patients, studies and performed steps are elsewhere
+_STEP_ROOTS = ("1.2.840.10008.5.1.4.32.", "1.2.840.10008.5.1.4.34.4.", "1.2.840.10008.5.1.4.34.6.")  # worklist, UPS
 
 
 class UidMap:
@@ -45,7 +47,8 @@ class UidMap:
 
     def derive_value(self, value: bytes, referenced_class: str) -> bytes:
         """Value of a reference element, one or several UIDs; unchanged when it points at no stored instance."""
-        if referenced_class.startswith(_STANDARD_ROOT) and not referenced_class.startswith(_STORAGE_ROOT):
+        stored = referenced_class.startswith(_STORAGE_ROOT) and not referenced_class.startswith(_STEP_ROOTS)
+        if referenced_class.startswith(_STANDARD_ROOT) and not stored:
             return value
         uids = value.decode("ascii", "replace").strip(" \0").split("\\")
         return encode_uid("\\".join(self.derive(uid.strip(" \0")) for uid in uids))
