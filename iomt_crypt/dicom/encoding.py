@@ -17,7 +17,7 @@ GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian header, big endia
 # MPEG-2, MPEG-4, HEVC: PS3.5 A.4.5 to A.4.7 and A.4.9; SMPTE ST 2110: A.6 and A.7
 _VIDEO = frozenset(f"1.2.840.10008.1.2.4.{n}{s}" for n in range(100, 109) for s in ("", ".1"))
 _REFERENCED = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205))  # JPIP, A.6 and A.8
-_INFLATED_LIMIT = 1 << 32
+_INFLATED_LIMIT = 1 << 30  # what a file of 1 MB may make us spend: deflate packs up to 1032 to 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def refuse_unsupported(transfer_syntax_uid: str) -> None:
 
 
 def inflate(stream: bytes | memoryview) -> bytes:
-    """The data set of a deflated stream (PS3.5 A.5; RFC 1951), 4 GiB at most."""
+    """The data set of a deflated stream (PS3.5 A.5; RFC 1951), 1 GiB at most."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         plain = inflater.decompress(stream, _INFLATED_LIMIT)
