@@ -62,7 +62,13 @@ class HpkeRecipient:
         return f"<HpkeRecipient {fingerprint_text(self.fingerprint)}>"
 
     def wrap(self, epoch_key: bytes, epoch_id: bytes) -> Stanza:
-        return Stanza(KIND, self.fingerprint, _SUITE.encrypt(epoch_key, self._key, info=_info(epoch_id)))
+        try:
+            body = _SUITE.encrypt(epoch_key, self._key, info=_info(epoch_id))
+        except ValueError as error:  # X25519 with a point of small order (RFC 7748, 6.1)
+            raise KeyMaterialError(
+                f"recipient {fingerprint_text(self.fingerprint)} is not a usable public key"
+            ) from error
+        return Stanza(KIND, self.fingerprint, body)
 
 
 class HpkeIdentity:

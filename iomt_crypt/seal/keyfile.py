@@ -60,7 +60,7 @@ def _identity(line: str, path: str, ask: AskPassphrase | None) -> Identity:
     if locked.is_locked(line):
         if ask is None:
             raise KeyMaterialError(f"{path}: the identity is under a passphrase and nobody can be asked for it")
-        line = locked.unlock(line, ask(path)).decode("ascii")
+        line = locked.unlock(line, ask(path)).decode("ascii", "replace")
     if not line.lower().startswith(IDENTITY_PREFIX):
         raise KeyMaterialError(f"{path}: not an identity of a known kind", hint=f"it begins with {IDENTITY_PREFIX}")
     return HpkeIdentity.parse(line)
@@ -97,11 +97,16 @@ def load_or_create_site_key(path: Path) -> bytes:
 
     Losing it loses no image: the original UIDs are sealed in every object. Only resends would get other UIDs.
     """
-    with contextlib.suppress(FileExistsError):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            head = "# iomt-crypt site key: UIDs of encrypted objects are derived under it. The same on all nodes.\n"
-            write_secret(path, head + encode_text(SITE_KEY_PREFIX, secrets.token_bytes(KEY_BYTES)) + "\n")
+    try:
+        with contextlib.suppress(FileExistsError):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                head = "# iomt-crypt site key: UIDs of encrypted objects are derived under it. The same on all nodes.\n"
+                write_secret(path, head + encode_text(SITE_KEY_PREFIX, secrets.token_bytes(KEY_BYTES)) + "\n")
+    except OSError as error:
+        raise KeyMaterialError(
+            f"{path}: the site key cannot be made there ({error.strerror})", hint="--site-key FILE puts it elsewhere"
+        ) from error
     lines = _lines(path, secret=True)
     if len(lines) != 1 or not lines[0].startswith(SITE_KEY_PREFIX):
         raise KeyMaterialError(f"{path}: not a site key", hint=f"one line that begins with {SITE_KEY_PREFIX}")
@@ -130,8 +135,8 @@ def _lines(path: Path, *, secret: bool) -> list[str]:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             raw = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise KeyMaterialError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise KeyMaterialError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
     if secret and stat.S_ISREG(mode) and mode & 0o077:
         raise KeyMaterialError(
             f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"

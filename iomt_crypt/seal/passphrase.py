@@ -54,6 +54,8 @@ def unlock(line: str, passphrase: bytes) -> bytes:
         return AESGCM(_stretch(passphrase, head)).decrypt(bytes(12), sealed, head)
     except InvalidTag:
         raise KeyMaterialError("wrong passphrase") from None
+    except (MemoryError, ValueError):
+        raise KeyMaterialError("the locked identity is damaged, or there is no memory for its scrypt") from None
 
 
 def _stretch(passphrase: bytes, head: bytes) -> bytes:
