@@ -14,13 +14,12 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element, write_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from iomt_crypt.dicom import block
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import EXPLICIT_LE, Encoding, default_transfer_syntax, is_deflated
 from iomt_crypt.dicom.file import as_epoch, as_keyring, with_site_key
-from iomt_crypt.dicom.meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from iomt_crypt.dicom.meta import meta_elements
 from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED, Header, PixelValue, parse_elements
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
@@ -52,22 +51,17 @@ def encrypt_dataset(
     elements = [*prepared.clear.elements, creator, holder]
     if prepared.plan is not None:
         elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), pixels + bytes(len(pixels) & 1)))
-    raw: dict[BaseTag, DataElement | RawDataElement] = {
-        BaseTag(e.tag): _raw(e) for e in sorted(elements, key=lambda e: e.tag)
-    }
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(prepared.clear.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(prepared.clear.sop_instance_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    encrypted = FileDataset("", Dataset(raw), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
+    meta = FileMetaDataset(_raw(meta_elements(prepared.clear.sop_class_uid, prepared.clear.sop_instance_uid)))
+    encrypted = FileDataset("", Dataset(_raw(elements)), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
     encrypted.set_original_encoding(False, True, ds.original_character_set)
     return encrypted
 
 
-def _raw(element: Element) -> RawDataElement:
-    return RawDataElement(BaseTag(element.tag), element.vr, len(element.value), element.value, 0, False, True)
+def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:
+    return {
+        BaseTag(e.tag): RawDataElement(BaseTag(e.tag), e.vr, len(e.value), e.value, 0, False, True)
+        for e in sorted(elements)
+    }
 
 
 def decrypt_dataset(
