@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from iomt_crypt.errors import IomtCryptError, NotDicomError
+from iomt_crypt.errors import IomtCryptError, NotDicomError, StorageError
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -53,12 +53,38 @@ def collect(sources: list[Path]) -> list[Input]:
     """Files named, and all regular files below folders named, in a stable order. Links in folders are not followed."""
     inputs: list[Input] = []
     for source in sources:
-        if source.is_dir():
+        try:
+            is_folder = source.is_dir()
+        except OSError:  # a name that is too long, a folder that may not be entered: told when it is opened
+            is_folder = False
+        if is_folder:
             below = sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink())
             inputs += [Input(path, path.relative_to(source), named=False) for path in below]
         else:
             inputs.append(Input(source, Path(source.name), named=True))
     return inputs
+
+
+class Outputs:
+    """The results of this run: no two inputs may become the same file, whatever --overwrite and --resume say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[Path, Path] = {}
+
+    def target(self, item: Input) -> Path:
+        """Where the result of ``item`` goes. Raises StorageError when another input's result is there."""
+        target = self._folder / item.relative
+        if target in self._made:
+            raise StorageError(
+                f"{target}: the result of {self._made[target]} is there",
+                hint="name the folder above both, or give each its own output folder",
+            )
+        return target
+
+    def made(self, item: Input) -> None:
+        """``item`` has its result."""
+        self._made[self._folder / item.relative] = item.path
 
 
 @dataclass
@@ -90,9 +116,8 @@ def run_inputs(
         if as_json:
             print_json({"source": str(item.path), **result})
     if not as_json:
-        skipped = f", {tally.skipped} skipped" if tally.skipped else ""
-        failed = f", {tally.failed} failed" if tally.failed else ""
-        typer.echo(f"{verb}: {tally.done}{skipped}{failed}", err=True)
+        rest = [f"{n} {what}" for n, what in ((tally.skipped, "skipped"), (tally.failed, "failed")) if n]
+        typer.echo(f"{verb}: {', '.join([str(tally.done), *rest])}", err=True)
     if not inputs:
         print_error("no files found")
     if tally.failed or not inputs:

@@ -6,8 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from iomt_crypt.cli.console import Input, collect, run_inputs, stderr
-from iomt_crypt.cli.option import Identities, Json, Output, Overwrite, PassphraseFile, Resume, Sources, passphrase_source
+from iomt_crypt.cli.console import Input, Outputs, collect, run_inputs, stderr
+from iomt_crypt.cli.option import (
+    Identities,
+    Json,
+    Output,
+    Overwrite,
+    PassphraseFile,
+    Resume,
+    Sources,
+    one_of,
+    passphrase_source,
+)
 
 
 def decrypt(
@@ -33,11 +43,14 @@ def decrypt(
     from iomt_crypt.dicom import decrypt_file
     from iomt_crypt.seal import Keyring, load_identities
 
+    one_of("--headers", headers, ("merged", "original", "strict"))
+    outputs = Outputs(output)
     keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
 
     def work(item: Input) -> dict[str, Any]:
-        target = output / item.relative
+        target = outputs.target(item)
         if resume and target.exists():
+            outputs.made(item)
             return {"state": "skipped", "error": "done before", "output": str(target)}
         done = decrypt_file(
             item.path,
@@ -46,6 +59,7 @@ def decrypt(
             headers=headers,  # type: ignore[arg-type]
             overwrite=overwrite,
         )
+        outputs.made(item)
         if done.changed and not as_json:
             what = "corrections applied" if done.applied else "not applied"
             text = f"changed: {item.path}: {', '.join(done.changed)} ({what})"

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from iomt_crypt.cli.console import Input, collect, run_inputs
-from iomt_crypt.cli.option import Json, Output, Overwrite, Recipients, Resume, Sources
+from iomt_crypt.cli.console import Input, Outputs, collect, run_inputs
+from iomt_crypt.cli.option import Json, Output, Overwrite, Recipients, Resume, Sources, one_of
 
 
 def encrypt(
@@ -31,17 +31,22 @@ def encrypt(
     output.
     """
     from iomt_crypt.dicom import Policy, encrypt_file, with_site_key
-    from iomt_crypt.seal import Epoch, load_or_create_site_key, load_recipients
+    from iomt_crypt.seal import SUITES, Epoch, load_or_create_site_key, load_recipients
 
+    one_of("--suite", suite, SUITES)
+    one_of("--uids", uids, ("derive", "keep"))
     key = load_or_create_site_key(site_key) if site_key is not None and uids == "derive" else None
     policy = with_site_key(Policy(suite=suite, uids=uids, site_key=key))  # type: ignore[arg-type]
     epoch = Epoch.create(load_recipients(recipient))
+    outputs = Outputs(output)
 
     def work(item: Input) -> dict[str, Any]:
-        target = output / item.relative
+        target = outputs.target(item)
         if resume and target.exists():
+            outputs.made(item)
             return {"state": "skipped", "error": "done before", "output": str(target)}
         done = encrypt_file(item.path, target, recipients=epoch, policy=policy, overwrite=overwrite)
+        outputs.made(item)
         return {
             "state": "done",
             "output": str(target),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,12 @@ Resume = Annotated[bool, typer.Option("--resume", help="Take results that exist 
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", metavar="FILE", help="Read the passphrase from its first line.")
 ]
+
+
+def one_of(option: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise the usage error (exit code 2) unless ``value`` is allowed."""
+    if value not in allowed:
+        raise typer.BadParameter(f"{value!r} is not one of: {', '.join(allowed)}", param_hint=option)
 
 
 def passphrase_source(path: Path | None, *, confirm: bool = False) -> bytes:

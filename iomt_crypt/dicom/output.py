@@ -45,7 +45,7 @@ def output_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             raise DiskFullError(f"{path}: no room left on the device") from error
         raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # not there, or never could be
             draft.unlink()
 
 
