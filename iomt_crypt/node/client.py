@@ -12,6 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import AssociationSocket
 
 from iomt_crypt.errors import NetworkError, UnsupportedError
 from iomt_crypt.node import status
@@ -35,6 +36,13 @@ class Timeouts:
     answer_s: float = 60.0
 
 
+class _Entity(AE):
+    """An application entity whose associations have event sockets from the beginning."""
+
+    def _create_socket(self, assoc: Association, *arguments: Any) -> AssociationSocket:
+        return EventSocket.adopt(super()._create_socket(assoc, *arguments), assoc.dul)
+
+
 class Client:
     """An association with ``peer``, opened when needed and kept until `release`.
 
@@ -44,14 +52,14 @@ class Client:
     def __init__(self, peer: Peer, *, calling_ae_title: str, timeouts: Timeouts | None = None) -> None:
         self.peer = peer
         self._timeouts = timeouts or Timeouts()
-        self._entity = AE(ae_title=calling_ae_title)
+        self._entity = _Entity(ae_title=calling_ae_title)
         self._entity.connection_timeout = self._timeouts.connect_s
         self._entity.acse_timeout = self._timeouts.connect_s
         self._entity.dimse_timeout = self._timeouts.answer_s
         # No idle time-out of the library: it counts received bytes only, so it would cut a long send.
         self._entity.network_timeout = None
         self._handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, EventSocket.tune_outgoing, [self._timeouts.answer_s]),
+            (evt.EVT_CONN_OPEN, EventSocket.tune, [self._timeouts.answer_s]),
             (evt.EVT_ESTABLISHED, _do_without_reactor),
         ]
         self._association: Association | None = None
@@ -85,6 +93,7 @@ class Client:
         # "does not take this class" and "does not answer" can be told apart.
         proposed = [build_context(*context) for context in self._wanted]
         self._association = self.associate([*proposed, build_context(Verification)])
+        _prefer_exact_contexts(self._association)
         self._accepted = frozenset(
             (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             for context in self._association.accepted_contexts
@@ -100,15 +109,21 @@ class Client:
         NetworkError
             When the peer cannot be reached, refuses, or accepts none of the contexts.
         """
-        association = self._entity.associate(
-            self.peer.host,
-            self.peer.port,
-            contexts=contexts,
-            ae_title=self.peer.ae_title,
-            ext_neg=roles,
-            max_pdu=_MAX_PDU_BYTES,
-            evt_handlers=[*self._handlers, *(handlers or [])],
-        )
+        try:
+            association = self._entity.associate(
+                self.peer.host,
+                self.peer.port,
+                contexts=contexts,
+                ae_title=self.peer.ae_title,
+                ext_neg=roles,
+                max_pdu=_MAX_PDU_BYTES,
+                evt_handlers=[*self._handlers, *(handlers or [])],
+            )
+        except OSError as error:
+            # A host name that does not resolve, or no free local port.
+            raise NetworkError(
+                f"{self.peer} cannot be reached: {error.strerror}", hint="check the host name"
+            ) from error
         if association.is_established:
             return association
         raise self._not_established(association)
@@ -205,6 +220,23 @@ def _do_without_reactor(event: evt.Event) -> None:
     setattr(association, "start", lambda: None)  # noqa: B010 - a method of one instance, which type checkers refuse
     # What send_c_store and its like wait for before they use the association.
     association._is_paused = True
+
+
+def _prefer_exact_contexts(association: Association) -> None:
+    """Let `send_c_store` find the context of a transfer syntax that pydicom does not know.
+
+    The library asks of each context on its way whether its syntax is compressed, and fails at a private or new one,
+    even when the exact context is there.
+    """
+    search = association._get_valid_context
+
+    def find(class_uid: str, syntax_uid: str, role: str | None = None, **options: Any) -> PresentationContext:
+        for context in association.accepted_contexts:
+            if context.abstract_syntax == class_uid and context.transfer_syntax[0] == syntax_uid:
+                return context
+        return search(class_uid, syntax_uid, role, **options)
+
+    setattr(association, "_get_valid_context", find)  # noqa: B010 - as above
 
 
 def _stands(association: Association) -> bool:

@@ -16,9 +16,11 @@ import socket
 import struct
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, cast
 
 from pynetdicom import _config, evt
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AssociationSocket
 
 # An A-ASSOCIATE-RQ with 128 contexts and every transfer syntax stays below this (PS3.8 9.3.2).
@@ -56,41 +58,42 @@ class _CallingQueue(queue.Queue[Any]):
 class EventSocket(AssociationSocket):
     """A socket on which the reactor waits for data or for something to send, and that reads PDUs whole.
 
-    Made from the association's own by `tune`, since pynetdicom has no way to give it another class.
+    Made from the association's own by `adopt`, since pynetdicom has no way to give it another class.
     """
 
     _wake_fd: int
     _longest_pdu: int
 
     @classmethod
-    def tune(cls, event: evt.Event, *, stall_s: float, max_pdu_bytes: int) -> None:
-        """Handler of EVT_CONN_OPEN: events instead of polling, no Nagle delay, and no endless wait for a stalled peer.
-
-        ``stall_s``: a read inside a PDU, or a write, that makes no progress for so long closes the connection.
-        ``max_pdu_bytes``: a peer that announces a larger PDU than it may send loses the connection; 0: no limit.
-        """
-        dul = event.assoc.dul
-        wrapper = dul.socket
-        if wrapper is None or wrapper.socket is None:
-            return
-        _set_options(wrapper.socket, stall_s)
+    def adopt(cls, wrapper: AssociationSocket, dul: DULServiceProvider) -> EventSocket:
+        """Make the socket of the reactor ``dul`` one of ours."""
         wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(dul, os.close, wake_fd)
         # Both objects are in use by the library already, so they change their class instead of being replaced.
         wrapper.__class__ = cls
         own = cast(EventSocket, wrapper)
         own._wake_fd = wake_fd
-        own._longest_pdu = max(max_pdu_bytes, _MAX_ASSOCIATE_PDU_BYTES) if max_pdu_bytes else 0
+        own._longest_pdu = 0
         outgoing = dul.to_provider_queue
         cast(Any, outgoing).wake_fd = wake_fd
         outgoing.__class__ = _CallingQueue
         # `ready` waits, so the reactor must not sleep as well.
         dul._run_loop_delay = 0
+        return own
 
     @classmethod
-    def tune_outgoing(cls, event: evt.Event, stall_s: float) -> None:
-        """Handler of EVT_CONN_OPEN for our own associations: `tune` with one argument."""
-        cls.tune(event, stall_s=stall_s, max_pdu_bytes=0)
+    def tune(cls, event: evt.Event, stall_s: float, max_pdu_bytes: int = 0) -> None:
+        """Handler of EVT_CONN_OPEN: events instead of polling, no Nagle delay, and no endless wait for a stalled peer.
+
+        ``stall_s``: a read inside a PDU, or a write, that makes no progress for so long closes the connection.
+        ``max_pdu_bytes``: a peer that announces a larger PDU than it may send loses the connection; 0: no limit.
+        """
+        wrapper = event.assoc.dul.socket
+        if wrapper is None or wrapper.socket is None:
+            return
+        own = wrapper if isinstance(wrapper, EventSocket) else cls.adopt(wrapper, event.assoc.dul)
+        _set_options(wrapper.socket, stall_s)
+        own._longest_pdu = max(max_pdu_bytes, _MAX_ASSOCIATE_PDU_BYTES) if max_pdu_bytes else 0
 
     @property
     def ready(self) -> bool:
@@ -135,6 +138,13 @@ class EventSocket(AssociationSocket):
                     break
                 n_read += n_new
         return buffer if n_read == nr_bytes else buffer[:n_read]
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket, also when the peer closed it first: the library's own leaves it open then."""
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
 
 
 def _set_options(plain: socket.socket, stall_s: float) -> None:

@@ -80,3 +80,4 @@ def run_node():
     for node in nodes:
         if node.process.poll() is None:
             node.kill()
+        node.close()

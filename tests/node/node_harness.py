@@ -20,6 +20,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from iomt_crypt.dicom import restore
+from iomt_crypt.node.transport import EventSocket
 from iomt_crypt.seal import HpkeIdentity, Keyring
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -109,6 +110,7 @@ class Archive:
         entity.maximum_pdu_size = 0
         self.entity = entity
         events = [
+            (evt.EVT_CONN_OPEN, EventSocket.tune, [LIMIT_S]),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_RELEASED, self._on_released),
@@ -215,20 +217,19 @@ class Node:
         """kill -9 of supervisor, receiver and forwarder at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self._reader.join(LIMIT_S)
-        self.process.stderr.close()
+        self.close()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        try:
-            code = self.process.wait(LIMIT_S)
-        finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+        code = self.process.wait(LIMIT_S)
+        self.close()
+        assert code == 0, "".join(self.lines)
+        return code
+
+    def close(self) -> None:
+        """Close the pipe of an ended node."""
         self._reader.join(LIMIT_S)
         self.process.stderr.close()
-        return code
 
 
 def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
