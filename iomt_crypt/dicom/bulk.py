@@ -41,7 +41,7 @@ _DROPPED_SEQUENCES = frozenset(
         0xFFFAFFFA,
     )
 )
-_REPEATING_GROUPS = (0x5000, 0x6000)  # curves (retired), overlays: groups 50xx and 60xx
+_REPEATING_GROUPS = (0x5000, 0x6000, 0x7F00)  # curves (retired), overlays, variable pixel data (retired)
 
 _UNSUPPORTED = {
     0x00420011: "an encapsulated document",
@@ -63,7 +63,12 @@ def refuse_unsupported_bulk(source: Source) -> None:
 def is_dropped(tag: int, vr: str, value: bytes) -> bool:
     """Whether an element that is no sequence must not stand in the clear header."""
     group = tag >> 16
-    if tag in _DROPPED or tag in PIXEL_TAGS or (group & 0xFF00 in _REPEATING_GROUPS and group & 1 == 0):
+    if (
+        tag in _DROPPED
+        or tag in _DROPPED_SEQUENCES
+        or tag in PIXEL_TAGS
+        or (group & 0xFF00 in _REPEATING_GROUPS and group & 1 == 0)
+    ):
         return True
     return bool(group & 1) and vr in _BINARY and len(value) > PRIVATE_BULK_BYTES
 

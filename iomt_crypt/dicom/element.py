@@ -21,6 +21,9 @@ from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
+# Far above anything real (structured reports have about 10), far below what the interpreter's stack takes on the way
+# back: what could be encrypted can always be decrypted.
+MAX_DEPTH = 64
 _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4} | {
     "FD": 8,
     "OD": 8,
@@ -80,6 +83,7 @@ class Transcoder:
         self._editor = editor
         representation = raw_value(header, PIXEL_REPRESENTATION)
         self._us_or_ss = "SS" if any(representation) else "US"
+        self._depth = 0
 
     def elements(self, dataset: Header) -> list[Element]:
         """All elements of ``dataset`` that the editor keeps, in tag order, group lengths (retired) left out."""
@@ -101,19 +105,26 @@ class Transcoder:
         return None if edited is None else Element(tag, vr, edited)
 
     def _sequence(self, dataset: Header, tag: int) -> Element | None:
+        name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+        if self._depth == MAX_DEPTH:
+            raise MalformedError(f"sequence {name} is nested deeper than {MAX_DEPTH} levels")
         try:
             items = _items(dataset[tag])
         except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-            name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
             raise MalformedError(f"sequence {name} cannot be parsed ({type(error).__name__})") from None
         if not self._editor.keeps_sequence(tag, items):
             return None
-        return Element(tag, "SQ", encode_items(self.elements(item) for item in items))
+        self._depth += 1
+        encoded = encode_items(self.elements(item) for item in items)
+        self._depth -= 1
+        return Element(tag, "SQ", encoded)
 
     def _vr(self, raw: DataElement | RawDataElement, dataset: Header) -> str:
         vr = raw.VR
         if vr is None:
             vr = _look_up(int(raw.tag), dataset)
+        elif vr == "UN" and not raw.tag >> 16 & 1 and _public_vr(int(raw.tag)) == "SQ":
+            return "SQ"  # PS3.5 6.2.2: what is in it must not pass unseen
         if vr in _KNOWN_VRS:
             return str(vr)
         if len(vr) == 2:
@@ -142,6 +153,9 @@ def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
 
 
 def _items(raw: DataElement | RawDataElement) -> list[Header]:
+    if isinstance(raw, RawDataElement) and raw.VR == "UN":
+        # Explicit VR assumed, so that pydicom looks; PS3.5 6.2.2 asks for implicit VR here, and not all writers follow
+        raw = raw._replace(VR="SQ", is_implicit_VR=False)
     element = raw if isinstance(raw, DataElement) else convert_raw_data_element(raw)
     return [{int(nested.tag): nested for nested in item.values()} for item in element.value or ()]
 
