@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,21 @@ def send(objects: list[Source], node: Node, held: Archive, bar: Bar) -> list[str
         finally:
             process.kill()
             process.wait()
-    return [line for line in log.read_text(errors="replace").splitlines() if line.startswith(("error:", "hint:"))]
+    return errors_in(log)
+
+
+def errors_in(log: Path) -> list[str]:
+    """What a command complained about."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    return [line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")]
+
+
+def tell_what_failed(complaints: list[str]) -> None:
+    """Name what was refused, lost or changed."""
+    for line in complaints[: 2 * _MAX_NAMED]:
+        console.print(f"[bold red]failed[/]: {escape(line)}", soft_wrap=True)
+    if len(complaints) > 2 * _MAX_NAMED:
+        console.print(f"[bold red]failed[/]: {len(complaints) - 2 * _MAX_NAMED} more")
 
 
 def wait_until_delivered(node: Node, held: Archive, bar: Bar) -> list[Entry]:
@@ -162,7 +177,8 @@ def draw(outcomes: list[Outcome], held: Archive, folder: Path) -> int:
         chosen = members[len(members) // 2]
         if chosen.entry is None:
             continue
-        plain, back = dcmread(chosen.source.path), dcmread(folder / f"{chosen.source.sop_instance_uid}.dcm")
+        paths = chosen.source.path, folder / f"{chosen.source.sop_instance_uid}.dcm"
+        plain, back = (dcmread(path, force=True) for path in paths)
         rows.append(picture.Row(chosen.source.modality, plain, held.dataset(chosen.entry.sop_instance_uid), back))
     return picture.draw(rows, PICTURE)
 
@@ -183,11 +199,10 @@ def tour(places: list[Path], work: Path, kind: str, bar: Bar) -> tuple[list[Outc
             bar.length(len(found.objects))
             complaints = send(found.objects, node, held, bar)
             entries = wait_until_delivered(node, held, bar)
-        for line in complaints[:_MAX_NAMED]:
-            console.print(escape(line), soft_wrap=True)
         fetch(found.objects, identity, held, work / "restored", bar)
         outcomes = compare(found.objects, entries, held, work / "restored", bar)
         bar.at("drawing")
+        tell_what_failed(complaints + report.complaints(outcomes) + errors_in(work / "restored.log"))
         lines = draw(outcomes, held, work / "restored")
         name = f"{held.name} at {held.host}:{held.port}"
     picture = f"picture: {PICTURE}" if lines else "picture: none of the objects has an image"
@@ -195,13 +210,12 @@ def tour(places: list[Path], work: Path, kind: str, bar: Bar) -> tuple[list[Outc
 
 
 def show_failure(work: Path, message: str, hint: str) -> None:
-    """What went wrong, the end of the logs, and where to look."""
-    for name in ("send.log", "restored.log", "node.log"):
-        log = work / name
-        if log.is_file() and (lines := log.read_text(errors="replace").splitlines()):
-            console.rule(f"end of {escape(name)}", align="left", style="dim")
-            for line in lines[-_LOG_LINES:]:
-                console.print(escape(line), style="dim", soft_wrap=True)
+    """What went wrong, the end of the node's log, and where to look."""
+    log = work / "node.log"
+    if log.is_file() and (lines := log.read_text(errors="replace").splitlines()):
+        console.rule("end of node.log", align="left", style="dim")
+        for line in lines[-_LOG_LINES:]:
+            console.print(escape(line), style="dim", soft_wrap=True)
     console.print(f"[bold red]error[/]: {escape(message)}", soft_wrap=True)
     console.print(f"hint: {escape(hint or f'the full logs are in {work}')}", soft_wrap=True)
 
@@ -214,6 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("src", nargs="*", type=Path, metavar="SRC", help="files or folders; default: synthetic samples")
     parser.add_argument("--archive", choices=("auto", "orthanc", "embedded"), default="auto", help="default: auto")
     options = parser.parse_args(arguments)
+    # What pydicom thinks of the user's files is not what the demo is about.
+    warnings.filterwarnings("ignore", module="pydicom")
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     try:
         work = workplace.fresh(WORK)

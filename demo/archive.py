@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from pydicom import dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt, register_uid
 from pynetdicom.events import Event
+from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -141,6 +143,16 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def storage_classes() -> list[str]:
+    """Every storage SOP class, the retired image classes included: old studies stay in archives."""
+    known = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+    for uid, (name, kind, _, _, keyword) in UID_dictionary.items():
+        if kind == "SOP Class" and "Image Storage" in name and uid not in known:
+            register_uid(uid, keyword or f"Storage{uid.replace('.', '_')}", StorageServiceClass)
+            known.add(uid)
+    return sorted(known)
+
+
 @contextmanager
 def start(folder: Path, *, ae_title: str = "ARCHIVE") -> Iterator[EmbeddedArchive]:
     """Run an archive over ``folder`` (made if missing) until the block ends.
@@ -154,11 +166,9 @@ def start(folder: Path, *, ae_title: str = "ARCHIVE") -> Iterator[EmbeddedArchiv
     entity = AE(ae_title=ae_title)
     entity.maximum_associations = 64
     entity.maximum_pdu_size = 0
-    for context in AllStoragePresentationContexts:
+    for sop_class in storage_classes():
         # Both roles: with C-GET it is the requestor who stores (PS3.7 D.3.3.4).
-        entity.add_supported_context(
-            str(context.abstract_syntax), list(ALL_TRANSFER_SYNTAXES), scu_role=True, scp_role=True
-        )
+        entity.add_supported_context(sop_class, list(ALL_TRANSFER_SYNTAXES), scu_role=True, scp_role=True)
     for service in (
         Verification,
         StudyRootQueryRetrieveInformationModelFind,

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from demo.tile import Tile, tile
 
@@ -40,7 +40,12 @@ def caption(ds: Dataset) -> str:
     frames = int(ds.get("NumberOfFrames") or 1)
     size = f"{ds.get('Columns', 0)} x {ds.get('Rows', 0)}" + (f" x {frames}" if frames > 1 else "")
     depth = f"{ds.get('BitsStored', 0)} of {ds.get('BitsAllocated', 0)} bit"
-    syntax = UID(ds.file_meta.TransferSyntaxUID).name.replace("Little Endian", "LE").replace("Big Endian", "BE")
+    # A bare data set says nothing of its encoding; it is read as the default one (PS3.5 10).
+    syntax = (
+        UID(ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
+        .name.replace("Little Endian", "LE")
+        .replace("Big Endian", "BE")
+    )
     colour = str(ds.get("PhotometricInterpretation", ""))
     return f"{size}\n{depth}\n{colour}\n{syntax.split(' (')[0].split(':')[0]}"
 
@@ -102,7 +107,7 @@ def _draw_stage(image: Axes, histogram: Axes, ds: Dataset, stage: int) -> None:
     for spine in image.spines.values():
         spine.set_edgecolor("#2b333c")
     if shown is None:
-        image.text(0.5, 0.5, "compressed", color=_FAINT, ha="center", va="center", transform=image.transAxes)
+        image.text(0.5, 0.5, "not decoded", color=_FAINT, ha="center", va="center", transform=image.transAxes)
         histogram.axis("off")
         return
     image.imshow(shown.picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if stage == 1 else "antialiased")

@@ -14,6 +14,7 @@ from demo.source import Source
 
 # More objects than this are shown a line a series.
 _MAX_LINES = 40
+_MAX_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Outcome:
 def table(outcomes: Sequence[Outcome]) -> Table:
     """A line an object, or a line a series where there are many."""
     view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("object", "image"):
-        view.add_column(name, no_wrap=True)
+    # The one column that may give way: rich narrows columns that may wrap before those that may not.
+    view.add_column("object", overflow="ellipsis")
+    view.add_column("image", no_wrap=True)
     for name in ("size", "encryption"):
         view.add_column(name, no_wrap=True, justify="right")
     for name in ("state", "identical"):
@@ -52,11 +54,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     groups = [[outcome] for outcome in outcomes] if len(outcomes) <= _MAX_LINES else _by_series(outcomes)
     for group in groups:
         first = group[0].source
-        label = first.path.name if len(group) == 1 else f"{len(group)} objects of {first.path.parent.name}"
+        label = first.path.name if len(group) == 1 else f"{len(group)} in {first.path.parent.name}"
         times = [one.entry.encrypt_seconds for one in group if one.entry and one.entry.encrypt_seconds is not None]
         size = sum(one.source.size_bytes for one in group)
         view.add_row(
-            Text(label),
+            Text(_shortened(label), no_wrap=True, overflow="ellipsis"),
             Text(f"{first.modality} {first.shape}"),
             f"{size / 1e6:.2f} MB",
             f"{median(times) * 1e3:.1f} ms" if times else "-",
@@ -64,6 +66,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             Text("yes", "green") if all(one.identical for one in group) else Text("no", "bold red"),
         )
     return view
+
+
+def _shortened(name: str) -> str:
+    """A long name without its middle."""
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 13]}...{name[-10:]}"
 
 
 def _by_series(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -76,6 +83,17 @@ def _by_series(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
 def _state(group: Sequence[Outcome]) -> Text:
     states = sorted({one.state for one in group})
     return Text(", ".join(states), "green" if all(one.delivered for one in group) else "bold red")
+
+
+def complaints(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each object that was taken and did not come back as it was."""
+    lines = []
+    for one in outcomes:
+        if one.entry is not None and not one.delivered:
+            lines.append(f"{one.source.path}: {one.state}: {one.entry.reason or 'the archive does not have it'}")
+        elif one.entry is not None and not one.identical:
+            lines.append(f"{one.source.path}: delivered, but did not come back byte for byte")
+    return lines
 
 
 def last_line(outcomes: Sequence[Outcome]) -> tuple[str, bool]:

@@ -75,14 +75,16 @@ def _inspect(path: Path) -> tuple[Source | None, str]:
             ds = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=not _has_prefix(path))
             return _describe(path, ds)
     except Exception:  # noqa: BLE001 - a file that cannot be read may fail anywhere, and is passed over
-        return None, "not DICOM, or damaged"
+        return None, "not DICOM"
 
 
 def _describe(path: Path, ds: Dataset) -> tuple[Source | None, str]:
     if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         return None, "a DICOMDIR, not an object"
-    if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID") or not ds.get("StudyInstanceUID"):
-        return None, "not DICOM, or without the UIDs that name an object"
+    if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID"):
+        return None, "no SOP Class or SOP Instance UID" if _has_prefix(path) else "not DICOM"
+    if not ds.get("StudyInstanceUID"):
+        return None, "no Study Instance UID, so an archive could not be asked for it"
     frames = int(ds.get("NumberOfFrames") or 1)
     shape = f"{ds.Columns}x{ds.Rows}" + (f"x{frames}" if frames > 1 else "") if "Rows" in ds else "no image"
     source = Source(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 # A picture is thinned to about this many pixels a side.
 _SIDE = 384
@@ -30,7 +30,7 @@ class Tile:
 
 
 def tile(ds: Dataset, *, noise: bool = False) -> Tile | None:
-    """The middle frame of an object; None where it has no pixels, or compressed ones that no decoder here can read.
+    """The middle frame of an object; None where it has no pixels, or some that nothing here can decode.
 
     Parameters
     ----------
@@ -38,7 +38,10 @@ def tile(ds: Dataset, *, noise: bool = False) -> Tile | None:
         Show every value that the cell can hold instead of the header's window, and thin without averaging: the mean of
         noise is a flat grey that nobody's archive shows.
     """
-    words = _middle_frame(ds)
+    try:
+        words = _middle_frame(ds)
+    except Exception:  # noqa: BLE001 - headers are wrong and decoders fail in many ways; then there is no picture
+        return None
     if words is None:
         return None
     low, high = _cell(ds, words)
@@ -56,13 +59,10 @@ def _middle_frame(ds: Dataset) -> NDArray[Any] | None:
     """Words of the middle frame as they are stored, in the cell's own type."""
     n_frames = int(ds.get("NumberOfFrames") or 1)
     middle = n_frames // 2
-    syntax = UID(ds.file_meta.TransferSyntaxUID)
+    syntax = UID(ds.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
     samples = int(ds.get("SamplesPerPixel", 1))
     if syntax.is_encapsulated or "YBR_FULL_422" in str(ds.get("PhotometricInterpretation")):
-        try:
-            return np.asarray(pixel_array(ds, index=middle, raw=True))
-        except Exception:  # noqa: BLE001 - any decoder may fail in its own way, and then there is no picture
-            return None
+        return np.asarray(pixel_array(ds, index=middle, raw=True))
     raw = next((ds[name].value for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in ds), None)
     if raw is None:
         return None

@@ -47,13 +47,21 @@ def render(outcomes: list[Outcome]) -> str:
     return captured.get()
 
 
+def test_complaints_name_what_was_taken_and_lost() -> None:
+    gone = outcome("gone.dcm", in_archive=False)
+    changed = outcome("changed.dcm", same=False)
+    refused = replace(outcome("refused.dcm"), entry=None)  # the sender was told so, and says it
+    lines = report.complaints([outcome(), gone, changed, refused])
+    assert [line.split(": ", 1)[0] for line in lines] == ["study/gone.dcm", "study/changed.dcm"]
+
+
 def test_table_has_a_line_an_object_or_a_series() -> None:
     shown = render([outcome("[weird].dcm"), outcome("two.dcm", "failed", same=False)])
     assert "[weird].dcm" in shown
     assert "3.1 ms" in shown
     assert "failed" in shown
     many = render([outcome(f"{index}.dcm") for index in range(50)])
-    assert "50 objects of study" in many
+    assert "50 in study" in many
     assert len(many.splitlines()) < 5
 
 
