@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def caption(ds: Dataset) -> str:
         .replace("Big Endian", "BE")
     )
     colour = str(ds.get("PhotometricInterpretation", ""))
-    return f"{size}\n{depth}\n{colour}\n{syntax.split(' (')[0].split(':')[0]}"
+    return f"{size}\n{depth}\n{colour}\n{re.split(r' [(]|[:,]', syntax)[0]}"
 
 
 def entropy(words: NDArray[Any]) -> float:
@@ -107,6 +108,7 @@ def _draw_stage(image: Axes, histogram: Axes, ds: Dataset, stage: int) -> None:
     for spine in image.spines.values():
         spine.set_edgecolor("#2b333c")
     if shown is None:
+        image.set_box_aspect(1)
         image.text(0.5, 0.5, "not decoded", color=_FAINT, ha="center", va="center", transform=image.transAxes)
         histogram.axis("off")
         return
