@@ -99,7 +99,7 @@ class Transcoder:
         if vr == "SQ":
             return self._sequence(dataset, tag)
         value = raw.value if isinstance(raw.value, bytes) else b""
-        if not self._encoding.little_endian:
+        if not self._encoding.little_endian and raw.VR != "UN":
             value = _swapped(vr, value)
         edited = self._editor.edit(tag, vr, value, dataset)
         return None if edited is None else Element(tag, vr, edited)
@@ -123,8 +123,10 @@ class Transcoder:
         vr = raw.VR
         if vr is None:
             vr = _look_up(int(raw.tag), dataset)
-        elif vr == "UN" and not raw.tag >> 16 & 1 and _public_vr(int(raw.tag)) == "SQ":
-            return "SQ"  # PS3.5 6.2.2: what is in it must not pass unseen
+        elif vr == "UN" and not raw.tag >> 16 & 1:
+            # PS3.5 6.2.2: some archive did not know the tag. A sequence must not pass unseen, and a SOP Class UID must
+            # be readable.
+            vr = _public_vr(int(raw.tag))
         if vr in _KNOWN_VRS:
             return str(vr)
         if len(vr) == 2:

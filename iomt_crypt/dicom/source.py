@@ -7,6 +7,7 @@ make the clear header.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -66,7 +67,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FileParts:
-    """Where the data set of a Part 10 file begins, and what its file meta information says."""
+    """Where the data set of a Part 10 file begins, its transfer syntax, and which instance it is."""
 
     dataset_offset: int
     transfer_syntax_uid: str
@@ -92,16 +93,18 @@ def read_network(data: bytes | bytearray | memoryview, *, transfer_syntax_uid: s
 
 
 def split_file(stream: BinaryIO) -> FileParts:
-    """Find the data set of a Part 10 file, and its identity; reads the header only."""
+    """Find the data set of a Part 10 file, and its identity."""
     meta, offset = _read_meta(stream)
     stream.seek(offset)
     start = stream.read(8)
     syntax = _meta_text(meta, 0x00020010) or default_transfer_syntax(encoding_of(None, start))
-    names = _meta_text(meta, 0x00020002), _meta_text(meta, 0x00020003)
-    if not all(names):
+    sop_class, sop_instance = _meta_text(meta, 0x00020002), _meta_text(meta, 0x00020003)
+    with suppress(MalformedError):
+        # A C-STORE names what is in the data set (PS3.4 B.4.1.2); file meta information is sometimes another object's.
         source = read_file(stream)
-        names = source.text(0x00080016), source.text(0x00080018)
-    return FileParts(offset, syntax, names[0], names[1], has_meta=bool(meta))
+        sop_class = source.text(0x00080016) or sop_class
+        sop_instance = source.text(0x00080018) or sop_instance
+    return FileParts(offset, syntax, sop_class, sop_instance, has_meta=bool(meta))
 
 
 def _read(stream: BinaryIO, offset: int, transfer_syntax_uid: str | None, origin: Literal["file", "network"]) -> Source:
