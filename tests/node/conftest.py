@@ -31,11 +31,11 @@ def archive():
 def make_config(tmp_path: Path, identity: HpkeIdentity):
     """Write a node.toml for a destination port; sections may be extended."""
 
-    def make(destination_port: int, *, spool: Path | None = None, **sections: dict) -> Path:
+    def make(destination_port: int, **sections: dict) -> Path:
         (tmp_path / "recipients.txt").write_text(f"{identity.recipient}\n")
         content = {
             "node": {"host": "127.0.0.1", "port": 0},
-            "spool": {"folder": str(spool or tmp_path / "spool"), "reserve_bytes": 0},
+            "spool": {"folder": str(tmp_path / "spool"), "reserve_bytes": 0},
             "keys": {"recipients": ["recipients.txt"], "site_key": "site.key"},
             "destination": {
                 "ae_title": "ARCHIVE",
