@@ -6,18 +6,22 @@ gone, and so goes the child. The descriptors are the ends of the pipe by which t
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError
 from iomt_crypt.node.config import NodeConfig
-from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
+
+if TYPE_CHECKING:
+    from iomt_crypt.node.journal import Journal
 
 # Not __name__: the module runs as __main__.
 _log = logging.getLogger("iomt_crypt.node.child")
@@ -32,6 +36,9 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s", force=True
     )
+
+
+_MODULES = {"receiver": ("receiver", "intake", "recovery"), "forwarder": ("forwarder",)}
 
 
 class Lifeline:
@@ -115,6 +122,8 @@ def _spool(config: NodeConfig) -> Spool:
 
 
 def _journal(config: NodeConfig, *, durable: bool) -> Journal:
+    from iomt_crypt.node.journal import Journal
+
     return Journal(_spool(config).journal_path, durable=durable)
 
 
@@ -122,6 +131,9 @@ def main(role: str, shared: Wake) -> int:
     """Run one of the two processes; return its exit status."""
     own = Wake.create() if role == "receiver" else shared
     lifeline = Lifeline(own)
+    # The slow imports come before the configuration is read: the supervisor prepares the journal meanwhile.
+    for name in _MODULES[role]:
+        importlib.import_module(f"iomt_crypt.node.{name}")
     try:
         config = lifeline.read_config()
         configure_logging(config.node.log_level)

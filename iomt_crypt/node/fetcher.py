@@ -33,7 +33,7 @@ from iomt_crypt.seal import Keyring
 _FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 C.4.1.1.4 and C.4.3.1.4
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"[0-9][0-9.]{0,63}")
 # One pair of contexts for each class: the archive may send an object only as it has it, and we take both.
 _MAX_CLASSES = 60
 

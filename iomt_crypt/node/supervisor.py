@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from iomt_crypt.node.backoff import Backoff
 from iomt_crypt.node.child import EXIT_CANNOT_START
 from iomt_crypt.node.config import NodeConfig
-from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
@@ -62,13 +62,18 @@ class Supervisor:
         self._spool.create()
         self._lock_fd = self._spool.lock(wait_s=5.0)
         self._spool.withdraw()
-        journal = Journal(self._spool.journal_path, durable=True)
-        journal.create()
-        journal.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: self._events.call())
+        n_unable = 0
         try:
+            # The children import what they need while the journal is made; they go on when they get their
+            # configuration.
+            for child in self._children:
+                self._start(child)
+            self._create_journal()
+            for child in self._children:
+                self._configure(child)
             n_unable = self._watch()
         finally:
             n_killed = self._end()
@@ -76,6 +81,13 @@ class Supervisor:
             os.close(self._lock_fd)
         _log.info("node stopped")
         return 1 if n_unable or n_killed else 0
+
+    def _create_journal(self) -> None:
+        from iomt_crypt.node.journal import Journal
+
+        journal = Journal(self._spool.journal_path, durable=True)
+        journal.create()
+        journal.close()
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -92,6 +104,7 @@ class Supervisor:
                     self._note_crash(child, now)
                 if child.process is None and now >= child.restart_at:
                     self._start(child)
+                    self._configure(child)
             due = [child.restart_at - now for child in self._children if child.process is None]
             self._events.wait(max(min([*due, 5.0]), 0.01))
         return 0
@@ -112,11 +125,17 @@ class Supervisor:
             # The child holds the lock too, so no other node starts beside what is left of this one.
             pass_fds=(read_fd, write_fd, self._lock_fd),
         )
-        assert process.stdin is not None  # noqa: S101 - for the type checker
-        process.stdin.write(self._child_config().model_dump_json().encode() + b"\n")
-        process.stdin.flush()
         child.process = process
         child.started_at = time.monotonic()
+
+    def _configure(self, child: _Child) -> None:
+        stdin = child.process.stdin if child.process is not None else None
+        if stdin is None:
+            return
+        # A child that is dead already is noticed by its exit status.
+        with suppress(BrokenPipeError):
+            stdin.write(self._child_config().model_dump_json().encode() + b"\n")
+            stdin.flush()
 
     def _child_config(self) -> NodeConfig:
         """The configuration; a receiver that is started again takes the port it had, also when that was a free one."""
@@ -142,5 +161,6 @@ class Supervisor:
                 process.wait()
                 n_killed += 1
             if process.stdin is not None:
-                process.stdin.close()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
         return n_killed

@@ -105,7 +105,10 @@ class Archive:
         self.answer: Callable[[int, evt.Event], int] = lambda n, event: 0
         self.changed = threading.Condition()
         entity = AE("ARCHIVE")
-        entity.supported_contexts = list(contexts or AllStoragePresentationContexts)
+        for context in contexts or AllStoragePresentationContexts:
+            entity.add_supported_context(
+                context.abstract_syntax, context.transfer_syntax, context.scu_role, context.scp_role
+            )
         entity.add_supported_context(Verification)
         entity.maximum_pdu_size = 0
         self.entity = entity

@@ -72,7 +72,7 @@ def test_what_was_answered_arrives_whatever_dies(tmp_path, archive, make_config,
         wanted = N_OBJECTS * n_kill // (N_KILLS + 1)
         wait_until(lambda wanted=wanted: len(modality.answered) >= wanted)
         threading.Event().wait(chance.uniform(0.0, 0.05))
-        victim = chance.choice(["node", "node", "receiver", "forwarder"])
+        victim = chance.choice(["node", "receiver", "forwarder"])
         children = node.children()
         if victim == "node" or victim not in children:
             modality.may_send.clear()
