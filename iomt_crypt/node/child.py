@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError
@@ -31,7 +32,12 @@ EXIT_CANNOT_START = 3
 
 
 def configure_logging(level: str) -> None:
-    """Log to stderr from ``level`` on, in UTC."""
+    """Log to stderr from ``level`` on, in UTC.
+
+    Nothing of pydicom: it quotes the values it complains about, in its log and in its warnings.
+    """
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s", force=True

@@ -16,6 +16,7 @@ from node_harness import (
     PATIENT,
     PATIENT_ID,
     Archive,
+    _element,
     cli,
     cli_json,
     dataset,
@@ -115,6 +116,29 @@ def test_unknown_classes_and_syntaxes_are_accepted_and_refusals_say_why(tmp_path
     text = "".join(node.lines)
     assert "Traceback" not in text
     assert PATIENT not in text
+
+
+def test_no_value_of_an_odd_header_reaches_the_log(tmp_path, archive, make_config, run_node):
+    """Values that break their VR, which pydicom likes to quote; in an object taken and in one refused."""
+    node = run_node(make_config(archive.port, node={"log_level": "DEBUG"}))
+    odd = dataset(1)
+    for tag, vr in ((0x00100030, "DA"), (0x00101010, "AS"), (0x00200052, "UI"), (0x00201040, "LO")):
+        marker = _element(tag, vr, f"Zebedee\x07{'x' * 70}".encode())
+        position = odd.index(_element(0x00280002, "US", b"\1\0"))
+        earlier = odd.index(_element(0x0020000D, "UI", uid(900001).encode()))
+        at = earlier if tag < 0x0020000D else position
+        odd = odd[:at] + marker + odd[at:]
+    paths = [tmp_path / "taken.dcm", tmp_path / "refused.dcm"]
+    paths[0].write_bytes(part10(odd, CT, uid(1)))
+    paths[1].write_bytes(part10(odd[:-40], CT, uid(1)))
+    assert [bool(answer) for answer in _send(node.port, paths)] == [False, True]
+    archive.wait(lambda: len(archive.stored) == 1)
+    assert node.stop() == 0
+    text = "".join(node.lines)
+    assert "object stored" in text
+    assert "object refused" in text
+    assert "Zebedee" not in text
+    assert PATIENT_ID not in text
 
 
 def test_access_lists(tmp_path, archive, make_config, run_node):
