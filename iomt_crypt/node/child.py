@@ -54,6 +54,7 @@ class Lifeline:
         # A plain flag and a pipe, no threading.Event: its lock is not safe in a signal handler.
         self._ended = False
         self._wake = wake
+        wake.on_signal()
         signal.signal(signal.SIGTERM, lambda *_: self._end())
         # Ctrl-C goes to the whole process group; the supervisor decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

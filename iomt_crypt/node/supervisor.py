@@ -62,9 +62,10 @@ class Supervisor:
         self._spool.create()
         self._lock_fd = self._spool.lock(wait_s=5.0)
         self._spool.withdraw()
+        self._events.on_signal()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: self._events.call())
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # to end the wait; what happened is seen by polling
         n_unable = 0
         try:
             # The children import what they need while the journal is made; they go on when they get their
@@ -91,7 +92,6 @@ class Supervisor:
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
-        self._events.call()
 
     def _watch(self) -> int:
         """Start and restart the children until the node is to stop; return 1 when one cannot start."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 
 
 class Wake:
@@ -31,6 +32,14 @@ class Wake:
         except (BlockingIOError, BrokenPipeError):
             # A full pipe has calls enough in it; a broken one has nobody left to wake.
             return
+
+    def on_signal(self) -> None:
+        """Be called by every signal that has a handler, from now on; for the main thread only.
+
+        A handler alone is not enough: a signal that comes just before the wait begins would have its handler run only
+        when the wait is over.
+        """
+        signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a call; return whether one came within ``timeout_s`` seconds."""
