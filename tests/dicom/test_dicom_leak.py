@@ -1,4 +1,4 @@
-"""Nothing that shows the pixels stays readable: not the pixel value, not an icon, not an overlay, not a copy of them."""
+"""Nothing that shows the pixels stays readable: not the pixel value, no icon, no overlay."""
 
 from __future__ import annotations
 
@@ -53,25 +53,24 @@ def leaks(plain: bytes, data: bytes, known: bytes = b"") -> set[bytes]:
         for at in (near + start).tolist():
             for begin in range(max(0, at - 8), at + 1):
                 window = data[begin : begin + WINDOW]
-                if len(set(window)) >= DISTINCT and len(window) == WINDOW and window not in found:
-                    if window in plain and window not in known:
-                        found.add(window)
+                fresh = len(set(window)) >= DISTINCT and len(window) == WINDOW and window not in found
+                if fresh and window in plain and window not in known:
+                    found.add(window)
     return found
 
 
 def secrets(ds: Dataset) -> Iterator[tuple[str, bytes]]:
     """Pixel values, icons and overlays at any depth."""
-    for element in ds.iterall():
-        if element.tag in (0x7FE00008, 0x7FE00009, 0x7FE00010) or (
-            element.tag.group & 0xFF00 == 0x6000 and element.tag.elem == 0x3000
-        ):
-            yield str(element.tag), element.value
+    for found in ds.iterall():
+        overlay = found.tag.group & 0xFF00 == 0x6000 and found.tag.elem == 0x3000
+        if overlay or found.tag in (0x7FE00008, 0x7FE00009, 0x7FE00010):
+            yield str(found.tag), found.value
 
 
 def test_the_search_finds_what_is_there():
     plain = bytes(range(100, 140))
-    assert leaks(plain, b"x" * 33 + plain[5:21] + b"y") == {plain[5:21]}
-    assert leaks(plain, b"x" * 33 + plain[5:20] + b"y") == set()
+    assert leaks(plain, b"-" * 33 + plain[5:21] + b"+") == {plain[5:21]}
+    assert leaks(plain, b"-" * 33 + plain[5:20] + b"+") == set()
     assert leaks(plain[:15], plain) == set()
     assert leaks(plain[:16], plain) == {plain[:16]}
     assert leaks(plain[:16], plain, known=plain) == set()
