@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,20 +55,25 @@ def fetch(
     )
     found = {uid: fetcher.find(uid, series=series or []) for uid in dict.fromkeys(study)}
     coming = (fetched for instances in found.values() if instances for fetched in fetcher.fetch(instances))
-    counts = {"decrypted": 0, "plain": 0, "failed": 0}
-    for fetched in progress(coming, sum(map(len, found.values())), "fetching"):
-        counts[fetched.state] += 1
-        _report(fetched, as_json)
+    n_failed = _report_all(progress(coming, sum(map(len, found.values())), "fetching"), as_json)
     empty = [uid for uid, instances in found.items() if not instances]
     for uid in empty:
         what = "none of these series" if series else "nothing"
-        print_error(
-            f"study {uid}: the archive has {what} of it", "series UIDs are those in the archive, not the original"
-        )
+        hint = "series UIDs are those in the archive, not the original ones" if series else ""
+        print_error(f"study {uid}: the archive has {what} of it", hint)
+    if n_failed or empty:
+        raise typer.Exit(1)
+
+
+def _report_all(results: Iterable[Fetched], as_json: bool) -> int:
+    """Report each result and their sum; return how many failed."""
+    counts = {"decrypted": 0, "plain": 0, "failed": 0}
+    for fetched in results:
+        counts[fetched.state] += 1
+        _report(fetched, as_json)
     if not as_json:
         typer.echo(f"fetched: {', '.join(f'{n} {state}' for state, n in counts.items() if n) or 'nothing'}", err=True)
-    if counts["failed"] or empty:
-        raise typer.Exit(1)
+    return counts["failed"]
 
 
 def _report(fetched: Fetched, as_json: bool) -> None:

@@ -94,10 +94,11 @@ class Intake:
         started = time.perf_counter()
         with self._spool.draft() as draft:
             protected = protect(source, draft.file, epoch=self._epochs.current(), policy=self._policy)
+            encrypt_seconds = time.perf_counter() - started
             # The encrypted object may be larger than the received one: a compressed image becomes a native raster.
             self._spool.require_room(0)
             path = self._spool.commit(draft)
-            entry = _entry(draft, protected, request, time.perf_counter() - started)
+            entry = _entry(draft, protected, request, encrypt_seconds)
         self._enter(entry, path)
         return Answer(status.SUCCESS)
 
