@@ -41,6 +41,7 @@ _DROPPED_SEQUENCES = frozenset(
         0xFFFAFFFA,
     )
 )
+_FIRST_GROUP = 0x0004  # below are command and file meta elements: damage, and not to be taken for ours
 _REPEATING_GROUPS = (0x5000, 0x6000, 0x7F00)  # curves (retired), overlays, variable pixel data (retired)
 
 _UNSUPPORTED = {
@@ -64,7 +65,8 @@ def is_dropped(tag: int, vr: str, value: bytes) -> bool:
     """Whether an element that is no sequence must not stand in the clear header."""
     group = tag >> 16
     if (
-        tag in _DROPPED
+        group < _FIRST_GROUP
+        or tag in _DROPPED
         or tag in _DROPPED_SEQUENCES
         or tag in PIXEL_TAGS
         or (group & 0xFF00 in _REPEATING_GROUPS and group & 1 == 0)
