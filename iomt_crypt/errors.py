@@ -71,6 +71,9 @@ class AuthenticationError(IomtCryptError):
             hint="the object was damaged or changed after encryption; nothing of it was released",
         )
 
+    def __reduce__(self) -> tuple[type[AuthenticationError], tuple[()]]:
+        return type(self), ()
+
 
 class NoMatchingIdentityError(IomtCryptError):
     """None of the identities given opens the object."""
@@ -80,6 +83,9 @@ class NoMatchingIdentityError(IomtCryptError):
             "no matching identity",
             hint="'iomt-crypt inspect' lists the fingerprints of the recipients it was encrypted to",
         )
+
+    def __reduce__(self) -> tuple[type[NoMatchingIdentityError], tuple[()]]:
+        return type(self), ()
 
 
 class HeaderDriftError(IomtCryptError):
