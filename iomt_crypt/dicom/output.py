@@ -39,6 +39,8 @@ def output_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             os.link(draft, path)  # unlike a rename, fails when somebody else made the file meanwhile
         _sync_folder(path.parent)
     except FileExistsError:
+        if not path.parent.is_dir():
+            raise StorageError(f"{path}: cannot be written ({path.parent} is not a folder)") from None
         raise _exists(path) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
