@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from typing import Annotated
@@ -48,6 +49,7 @@ def main() -> None:
     """Entry point of ``iomt-crypt``."""
     # pydicom's warnings quote the values they complain about: patient data has no place in a terminal's log.
     warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     try:
         app()
     except IomtCryptError as error:

@@ -56,5 +56,3 @@ def _show(path: Path, found: Inspection) -> None:
         rows += [("recipient", f"{r.fingerprint}  {r.kind}") for r in sealed.recipients]
     for name, value in rows:
         typer.echo(f"  {name:<16} {value}")
-
-

@@ -213,7 +213,8 @@ class Fetcher:
                     name, state, changed = uid, "plain", ()
                 plain.flush()
                 os.fsync(plain.fileno())
-            path = self._place(draft, name)
+            # The original's UID comes from a device: one that is none must not cost the image, nor become a path.
+            path = self._place(draft, name if _UID.fullmatch(name) else uid)
             return Fetched(uid, state, path=path, changed=changed)
         finally:
             for leftover in (received, draft):
