@@ -97,21 +97,19 @@ class Transcoder:
         raw = dataset[tag]
         vr = self._vr(raw, dataset)
         if vr == "SQ":
-            return self._sequence(dataset, tag)
+            items = _parsed_items(raw)
+            if items is not None:
+                return self._sequence(tag, items)
+            vr = "UN"
         value = raw.value if isinstance(raw.value, bytes) else b""
         if not self._encoding.little_endian and raw.VR != "UN":
             value = _swapped(vr, value)
         edited = self._editor.edit(tag, vr, value, dataset)
         return None if edited is None else Element(tag, vr, edited)
 
-    def _sequence(self, dataset: Header, tag: int) -> Element | None:
-        name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    def _sequence(self, tag: int, items: list[Header]) -> Element | None:
         if self._depth == MAX_DEPTH:
-            raise MalformedError(f"sequence {name} is nested deeper than {MAX_DEPTH} levels")
-        try:
-            items = _items(dataset[tag])
-        except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-            raise MalformedError(f"sequence {name} cannot be parsed ({type(error).__name__})") from None
+            raise MalformedError(f"sequence {_name(tag)} is nested deeper than {MAX_DEPTH} levels")
         if not self._editor.keeps_sequence(tag, items):
             return None
         self._depth += 1
@@ -152,6 +150,20 @@ def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
         body = b"".join(element.encode() for element in item)
         encoded.append(struct.pack("<HHL", 0xFFFE, 0xE000, len(body)) + body)
     return b"".join(encoded)
+
+
+def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
+    """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
+    try:
+        return _items(raw)
+    except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
+        if raw.VR is None and raw.tag >> 16 & 1:
+            return None
+        raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _items(raw: DataElement | RawDataElement) -> list[Header]:
