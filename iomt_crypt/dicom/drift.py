@@ -16,7 +16,7 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, TEX
 
 from iomt_crypt.dicom import block
 from iomt_crypt.dicom.clear import plain_elements
-from iomt_crypt.dicom.element import Element
+from iomt_crypt.dicom.element import Element, without_vrs
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.parse import PIXEL_TAGS, parse_elements
@@ -96,9 +96,12 @@ def original_encoding(original: Original) -> Encoding:
 
 
 def _same(expected: Element | None, now: Element | None) -> bool:
-    """Equal but for padding and for the VR, which an archive may have had to guess (PS3.5 6.2.2)."""
+    """Equal but for padding and for VRs, nested ones too: an archive may have had to guess them (PS3.5 6.2.2)."""
     before, after = (element.value.rstrip(b" \0") if element else b"" for element in (expected, now))
-    return before == after
+    if before == after or expected is None or now is None or "SQ" not in (expected.vr, now.vr):
+        return before == after
+    one, other = (without_vrs(e.value) if e.vr == "SQ" else e.value for e in (expected, now))
+    return one == other
 
 
 def _name(tag: int) -> str:

@@ -152,6 +152,24 @@ def encode_items(items: Iterable[Sequence[Element]]) -> bytes:
     return b"".join(encoded)
 
 
+def without_vrs(items: bytes) -> bytes:
+    """Items made by `encode_items`, in Implicit VR Little Endian."""
+    encoded, position = [], 0
+    while position < len(items):
+        end = position + 8 + int.from_bytes(items[position + 4 : position + 8], "little")
+        body, position = b"", position + 8
+        while position < end:
+            tag, vr = items[position : position + 4], items[position + 4 : position + 6].decode("ascii")
+            begin = position + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8)
+            width = begin - position - (8 if vr in EXPLICIT_VR_LENGTH_32 else 6)
+            size = int.from_bytes(items[begin - width : begin], "little")
+            position = begin + size
+            value = without_vrs(items[begin:position]) if vr == "SQ" else items[begin:position]
+            body += tag + struct.pack("<L", len(value)) + value
+        encoded.append(struct.pack("<HHL", 0xFFFE, 0xE000, len(body)) + body)
+    return b"".join(encoded)
+
+
 def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:

@@ -11,7 +11,7 @@ from corpus import find
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
-from synthetic import BIG, DEFLATED, EXPLICIT, IMPLICIT, data_set, element, file, image, preamble
+from synthetic import BIG, DEFLATED, EXPLICIT, IMPLICIT, data_set, element, file, image, item, preamble
 
 from iomt_crypt.dicom import protect, read_file, restore, verify_file
 from iomt_crypt.errors import ConfigurationError, HeaderDriftError
@@ -150,6 +150,21 @@ def test_other_encodings_are_no_drift(name, to, sealed, opened):
     data = changed(sealed(raw), convert, **options)
     for headers in ("original", "merged", "strict"):
         assert opened(data, headers)[0] == raw
+
+
+@pytest.mark.parametrize("vr", ["OB", "UN", "SQ"])
+def test_private_values_without_their_vr(vr, sealed, opened):
+    """Implicit VR forgets what a private value is; pydicom's dictionary calls the first of these a sequence."""
+    inner = element(0x00091001, "LO", b"text") + element(0x00091002, "US", b"\1\0")
+    value = item(inner) if vr == "SQ" else b"no sequence."
+    for creator, tag in ((b"Philips US Imaging DD 109", 0x200D110D), (b"NOBODY", 0x200D1001)):
+        raw = file(image(more={0x200D0010: ("LO", creator), tag: (vr, value)}))
+
+        def implicit(ds: Dataset) -> None:
+            ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+
+        data = changed(sealed(raw), implicit, implicit_vr=True, little_endian=True)
+        assert opened(data, "strict")[0] == raw
 
 
 def test_padding_is_no_drift(sealed, opened):
