@@ -11,7 +11,7 @@ from iomt_crypt.dicom.parse import PIXEL_TAGS, Header
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import UnsupportedError
 
-PRIVATE_BULK_BYTES = 1024  # a private binary value above this may be an image or a part of one
+PRIVATE_BULK_BYTES = 64  # a private binary value above this may be an image, a thumbnail or a part of one
 _BINARY = frozenset(("OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 
 _DROPPED = frozenset(
