@@ -42,6 +42,7 @@ _DROPPED_SEQUENCES = frozenset(
     )
 )
 _FIRST_GROUP = 0x0004  # below are command and file meta elements: damage, and not to be taken for ours
+_DROPPED_ANYWHERE = _DROPPED.union(_DROPPED_SEQUENCES, PIXEL_TAGS)
 _REPEATING_GROUPS = (0x5000, 0x6000, 0x7F00)  # curves (retired), overlays, variable pixel data (retired)
 
 _UNSUPPORTED = {
@@ -64,15 +65,11 @@ def refuse_unsupported_bulk(source: Source) -> None:
 def is_dropped(tag: int, vr: str, value: bytes) -> bool:
     """Whether an element that is no sequence must not stand in the clear header."""
     group = tag >> 16
-    if (
-        group < _FIRST_GROUP
-        or tag in _DROPPED
-        or tag in _DROPPED_SEQUENCES
-        or tag in PIXEL_TAGS
-        or (group & 0xFF00 in _REPEATING_GROUPS and group & 1 == 0)
-    ):
+    if group < _FIRST_GROUP or tag in _DROPPED_ANYWHERE:
         return True
-    return bool(group & 1) and vr in _BINARY and len(value) > PRIVATE_BULK_BYTES
+    if group & 1:
+        return vr in _BINARY and len(value) > PRIVATE_BULK_BYTES
+    return group & 0xFF00 in _REPEATING_GROUPS
 
 
 def is_dropped_sequence(tag: int, items: Sequence[Header]) -> bool:

@@ -58,10 +58,8 @@ def encrypt_dataset(
 
 
 def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:
-    return {
-        BaseTag(e.tag): RawDataElement(BaseTag(e.tag), e.vr, len(e.value), e.value, 0, False, True)
-        for e in sorted(elements)
-    }
+    raw = (RawDataElement(BaseTag(tag), vr, len(value), value, 0, False, True) for tag, vr, value in sorted(elements))
+    return {element.tag: element for element in raw}
 
 
 def decrypt_dataset(
@@ -136,13 +134,13 @@ def _encode(ds: Dataset, encoding: Encoding) -> bytes:
 def _encoded_elements(
     ds: Dataset, by_tag: dict[int, RawDataElement | DataElement], encoding: Encoding
 ) -> Iterator[tuple[int, bytes]]:
-    character_set = ds.get("SpecificCharacterSet", default_encoding)
     for tag in sorted(by_tag):
         if tag & 0xFFFF == 0 and tag >> 16 > 6:
             continue
         element = by_tag[tag]
         if not isinstance(element, RawDataElement) or element.length == UNDEFINED or not encoding.little_endian:
-            yield tag, _encode_element(element, encoding, character_set)
+            # asked for only here: pydicom decodes the element for the answer
+            yield tag, _encode_element(element, encoding, ds.get("SpecificCharacterSet", default_encoding))
         elif encoding.implicit:
             value = element.value or b""
             value += b"\0" * (len(value) & 1)

@@ -32,6 +32,10 @@ _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "O
     "OV": 8,
 }
 _KNOWN_VRS = frozenset(vr.value for vr in VR if len(vr.value) == 2)
+_UNDISPUTED_VRS = _KNOWN_VRS - {"UN"}
+_LONG_VRS = frozenset(str(vr.value) for vr in EXPLICIT_VR_LENGTH_32)
+_SHORT_HEADER = struct.Struct("<HH2sH").pack  # PS3.5 7.1.2
+_LONG_HEADER = struct.Struct("<HH2sxxL").pack
 _ZERO_PADDED = frozenset(("UI", "OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 
 
@@ -44,15 +48,14 @@ class Element(NamedTuple):
 
     def encode(self) -> bytes:
         """Header and value, padded to even length (PS3.5 7.1.2)."""
-        value = self.value
+        tag, vr, value = self
         if len(value) & 1:
-            value += b"\0" if self.vr in _ZERO_PADDED else b" "
-        head = struct.pack("<HH2s", self.tag >> 16, self.tag & 0xFFFF, self.vr.encode("ascii"))
-        if self.vr in EXPLICIT_VR_LENGTH_32:
-            return head + struct.pack("<xxL", len(value)) + value
-        if len(value) <= 0xFFFF:
-            return head + struct.pack("<H", len(value)) + value
-        return head[:4] + b"UN" + struct.pack("<xxL", len(value)) + value  # PS3.5 6.2.2 note 2
+            value += b"\0" if vr in _ZERO_PADDED else b" "
+        if vr not in _LONG_VRS:
+            if len(value) <= 0xFFFF:
+                return _SHORT_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
+            vr = "UN"  # PS3.5 6.2.2 note 2
+        return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
 class Editor(Protocol):
@@ -95,7 +98,9 @@ class Transcoder:
         if tag & 0xFFFF == 0 and tag >> 16 > 6:
             return None
         raw = dataset[tag]
-        vr = self._vr(raw, dataset)
+        vr = raw.VR
+        if vr not in _UNDISPUTED_VRS:
+            vr = self._vr(raw, dataset)
         if vr == "SQ":
             items = _parsed_items(raw)
             if items is not None:

@@ -5,6 +5,8 @@ The header is not an image, so the image cipher has no part in it.
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,6 +16,7 @@ from iomt_crypt.seal.schedule import ObjectKey
 
 MAX_HEADER_BYTES = 1 << 28
 _LEVEL = 3
+_LOCAL = threading.local()
 _NONCE = bytes(12)  # safe: the header key is derived from a fresh data key and used for this one message
 
 
@@ -27,8 +30,16 @@ def seal_header(key: ObjectKey, plain: bytes) -> bytes:
     """
     if len(plain) > MAX_HEADER_BYTES:
         raise MalformedError(f"the header has {len(plain)} bytes, the limit is {MAX_HEADER_BYTES}")
-    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(plain)
+    packed = _compressor().compress(plain)
     return AESGCM(key.derive("header")).encrypt(_NONCE, packed, b"iomt-crypt/1/header" + key.object_id)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """This thread's own: making one costs more than compressing a header."""
+    if not hasattr(_LOCAL, "compressor"):
+        _LOCAL.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    compressor: zstandard.ZstdCompressor = _LOCAL.compressor
+    return compressor
 
 
 def open_header(key: ObjectKey, sealed: bytes) -> bytes:
