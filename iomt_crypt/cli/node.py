@@ -161,4 +161,4 @@ def _journal(config: NodeConfig) -> Journal:
     path = Spool(config.spool.folder).journal_path
     if not path.exists():
         raise StorageError(f"no journal at {path}", hint="the node has not run yet with this configuration")
-    return Journal(path, durable=True)
+    return Journal(path)

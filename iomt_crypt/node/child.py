@@ -95,7 +95,7 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     from iomt_crypt.node.recovery import adopt
     from iomt_crypt.seal import load_or_create_site_key, load_recipients
 
-    keys, spool, journal = config.keys, _spool(config), _journal(config, durable=False)
+    keys, spool, journal = config.keys, _spool(config), _journal(config)
     epochs = EpochSource(load_recipients(keys.recipients), n_objects=keys.epoch_objects, hours=keys.epoch_hours)
     site_key = load_or_create_site_key(keys.site_key)
     policy = Policy(suite=config.policy.suite, uids=config.policy.uids, site_key=site_key)
@@ -119,7 +119,7 @@ def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake) -> None:
     from iomt_crypt.node.transport import configure_pynetdicom
 
     configure_pynetdicom()
-    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config, durable=True))
+    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config))
     forwarder.recover()
     forwarder.run(stop=lifeline.ended, wait=wake.wait)
 
@@ -128,10 +128,10 @@ def _spool(config: NodeConfig) -> Spool:
     return Spool(config.spool.folder, reserve_bytes=config.spool.reserve_bytes)
 
 
-def _journal(config: NodeConfig, *, durable: bool) -> Journal:
+def _journal(config: NodeConfig) -> Journal:
     from iomt_crypt.node.journal import Journal
 
-    return Journal(_spool(config).journal_path, durable=durable)
+    return Journal(_spool(config).journal_path)
 
 
 def main(role: str, shared: Wake) -> int:

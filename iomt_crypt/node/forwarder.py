@@ -47,6 +47,8 @@ class Forwarder:
         self._n_failures = 0  # of the destination, in a row
         self._retry_at = 0.0
         self._message_id = 0
+        # Of the batch in hand and not noted yet, each with the archive's warning.
+        self._delivered: list[tuple[Entry, str]] = []
 
     def recover(self) -> None:
         """Put journal and spool in step after the last forwarder ended, however it ended."""
@@ -115,12 +117,26 @@ class Forwarder:
         return min(max(moments, default=now + _POLL_S) - now, _POLL_S)
 
     def _deliver(self, entries: Sequence[Entry], stop: Callable[[], bool]) -> None:
-        for index, entry in enumerate(entries):
-            stopping = stop()
-            if stopping or not self._deliver_one(entry, entries):
-                rest = entries[index if stopping else index + 1 :]
-                self._journal.unclaimed([other.id for other in rest])
-                return
+        rest: Sequence[Entry] = ()
+        try:
+            for index, entry in enumerate(entries):
+                stopping = stop()
+                if stopping or not self._deliver_one(entry, entries):
+                    rest = entries[index if stopping else index + 1 :]
+                    break
+        finally:
+            self._settle()
+        self._journal.unclaimed([other.id for other in rest])
+
+    def _settle(self) -> None:
+        """Note the deliveries of a batch, with one durable commit for all: each would make the receiver wait."""
+        delivered, self._delivered = self._delivered, []
+        for reason in dict.fromkeys(warning for _, warning in delivered):
+            entries = [entry for entry, warning in delivered if warning == reason]
+            self._journal.delivered([entry.id for entry in entries], reason=reason)
+            # Only now: had the node died before the commit, the objects would be sent once more, never less.
+            for entry in entries:
+                self._spool.remove(entry.spool_name)
 
     def _deliver_one(self, entry: Entry, batch: Sequence[Entry]) -> bool:
         """Try one object; return False when the destination itself has to be left alone for a while."""
@@ -160,9 +176,7 @@ class Forwarder:
         )
         if verdict is status.Verdict.DELIVERED:
             self._n_failures = 0
-            self._journal.delivered(entry.id, reason="" if code == status.SUCCESS else text)
-            # Only now: had the node died before the commit, the object would be sent once more, never less.
-            self._spool.remove(entry.spool_name)
+            self._delivered.append((entry, "" if code == status.SUCCESS else text))
             _log.debug("delivered id=%d sop_instance_uid=%s", entry.id, entry.sop_instance_uid)
             return True
         if verdict is status.Verdict.TRANSIENT:

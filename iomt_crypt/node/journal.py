@@ -55,22 +55,21 @@ _NEXT_DUE = sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state =
 class Journal:
     """The journal in the file ``path``.
 
-    ``durable`` makes each commit wait for the disk. The receiver does without: its rows can be made again from the
-    spool. The forwarder needs it, because it removes the spool file once 'delivered' is committed.
+    A commit waits for the disk only where a row says more than the spool does: that an object was delivered (its file
+    goes then) or given up, or what a person decided. Everything else can be made again from the spool, and a wait for
+    the disk under the write lock is one for the receiver too.
     """
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         # Values of a failed statement stay out of messages and logs.
         self._engine = sa.create_engine(f"sqlite:///{path}", hide_parameters=True)
-        synchronous = "FULL" if durable else "NORMAL"
 
         @sa.event.listens_for(self._engine, "connect")
         def _set_up(connection: Any, _: Any) -> None:
             for pragma in (
                 f"busy_timeout={_BUSY_TIMEOUT_MS}",
                 "journal_mode=WAL",
-                f"synchronous={synchronous}",
                 "foreign_keys=ON",
             ):
                 connection.execute(f"PRAGMA {pragma}").close()
@@ -80,9 +79,11 @@ class Journal:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, *, write: bool = True) -> Iterator[sa.Connection]:
+    def _transaction(self, *, write: bool = True, durable: bool = False) -> Iterator[sa.Connection]:
         try:
             with self._engine.connect() as connection:
+                # In WAL mode FULL syncs at the commit what this connection and all others have written before.
+                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later would fail
                 # with "database is locked" instead of waiting for its turn.
                 connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -155,13 +156,10 @@ class Journal:
         with self._transaction(write=False) as connection:
             return connection.execute(_NEXT_DUE).scalar_one_or_none()
 
-    def delivered(self, object_id: int, *, reason: str = "") -> None:
+    def delivered(self, object_ids: Sequence[int], *, reason: str = "") -> None:
         """Note that the destination answered success or a warning; ``reason`` is the warning."""
-        self._move(
-            [object_id],
-            State.DELIVERED,
-            {"delivered_at": time.time(), "reason": reason, "attempts": _object.c.attempts + 1},
-        )
+        changes = {"delivered_at": time.time(), "reason": reason, "attempts": _object.c.attempts + 1}
+        self._move(object_ids, State.DELIVERED, changes, durable=True)
 
     def deferred(self, object_id: int, *, reason: str, not_before: float, refused: bool = False) -> None:
         """Put an object back into the queue after an attempt that failed, not to be tried before ``not_before``."""
@@ -180,11 +178,12 @@ class Journal:
 
     def failed(self, object_id: int, *, reason: str) -> None:
         """Give an object up; a person finds it with its reason."""
-        self._move([object_id], State.FAILED, {"reason": reason, "attempts": _object.c.attempts + 1})
+        changes = {"reason": reason, "attempts": _object.c.attempts + 1}
+        self._move([object_id], State.FAILED, changes, durable=True)
 
     def lost(self, object_id: int, *, reason: str) -> None:
         """Note that an object can never be delivered from here."""
-        self._move([object_id], State.FAILED, {"reason": reason})
+        self._move([object_id], State.FAILED, {"reason": reason}, durable=True)
 
     def requeue_sending(self, *, lease_before: float | None = None) -> int:
         """Queue again what a dead forwarder had claimed; return how many objects that were.
@@ -248,10 +247,12 @@ class Journal:
             waiting = connection.execute(oldest).scalar_one_or_none()
         return Totals({state: found.get(state, 0) for state in State}, waiting)
 
-    def _move(self, object_ids: Sequence[int], target: State, changes: dict[str, Any]) -> None:
+    def _move(
+        self, object_ids: Sequence[int], target: State, changes: dict[str, Any], *, durable: bool = False
+    ) -> None:
         """Move objects to ``target``; raise StorageError, and change none, when one is in a state that forbids it."""
         sources = [state for state, targets in TRANSITIONS.items() if target in targets]
-        with self._transaction() as connection:
+        with self._transaction(durable=durable) as connection:
             result = connection.execute(
                 _object.update()
                 .where(_object.c.id.in_(object_ids), _object.c.state.in_(sources))
@@ -264,7 +265,7 @@ class Journal:
         self, object_ids: Sequence[int] | None, sources: Sequence[State], target: State, changes: dict[str, Any]
     ) -> int:
         update = _object.update().where(_object.c.state.in_(sources)).values(state=target, **changes)
-        with self._transaction() as connection:
+        with self._transaction(durable=True) as connection:
             if object_ids is not None:
                 _require_states(connection, object_ids, sources)
                 update = update.where(_object.c.id.in_(object_ids))

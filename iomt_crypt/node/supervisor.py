@@ -86,7 +86,7 @@ class Supervisor:
     def _create_journal(self) -> None:
         from iomt_crypt.node.journal import Journal
 
-        journal = Journal(self._spool.journal_path, durable=True)
+        journal = Journal(self._spool.journal_path)
         journal.create()
         journal.close()
 

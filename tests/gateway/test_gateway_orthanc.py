@@ -76,7 +76,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, peer) -> Iterator[Gateway]
     with orthanc.start(folder / "orthanc") as archive:
         config = gateway.write_config(folder, recipient, archive)
         with gateway.run_node(config) as node:
-            journal = Journal(folder / "spool" / "journal.sqlite3", durable=False)
+            journal = Journal(folder / "spool" / "journal.sqlite3")
             yield Gateway(archive, node, journal, Keyring(load_identities([identity])), identity)
             journal.close()
 

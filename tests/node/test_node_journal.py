@@ -14,7 +14,7 @@ from iomt_crypt.node.spool import Spool
 
 @pytest.fixture
 def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite3", durable=True)
+    journal = Journal(tmp_path / "journal.sqlite3")
     journal.create()
     yield journal
     journal.close()
@@ -40,7 +40,7 @@ def _in_state(journal: Journal, state: State) -> int:
         claim()
     elif state is State.DELIVERED:
         claim()
-        journal.delivered(number)
+        journal.delivered([number])
     elif state is State.FAILED:
         claim()
         journal.failed(number, reason="x")
@@ -63,7 +63,7 @@ def test_every_state_has_its_transitions():
 @pytest.mark.parametrize(
     ("target", "act"),
     [
-        (State.DELIVERED, lambda j, n: j.delivered(n)),
+        (State.DELIVERED, lambda j, n: j.delivered([n])),
         (State.FAILED, lambda j, n: j.failed(n, reason="r")),
         (State.QUEUED, lambda j, n: j.deferred(n, reason="r", not_before=0.0)),
         (State.QUEUED, lambda j, n: j.unclaimed([n])),
@@ -95,7 +95,7 @@ def test_the_same_instance_waits_for_its_earlier_version(journal):
     assert journal.claim(limit=9, lease_s=60) == []
     journal.resend([first])
     assert [entry.id for entry in journal.claim(limit=9, lease_s=60)] == [first]
-    journal.delivered(first)
+    journal.delivered([first])
     assert [entry.id for entry in journal.claim(limit=9, lease_s=60)] == [second]
 
 
@@ -159,7 +159,7 @@ def test_totals(journal):
 
 
 def test_two_processes_may_use_it_at_once(journal):
-    other = Journal(journal.path, durable=False)
+    other = Journal(journal.path)
     number = journal.add(_entry(1))
     assert [entry.id for entry in other.claim(limit=1, lease_s=60)] == [number]
     assert journal.entries()[0].state is State.SENDING

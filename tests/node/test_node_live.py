@@ -366,7 +366,7 @@ def test_a_row_without_its_file_is_failed_with_the_reason(tmp_path, archive, mak
     config = make_config(archive.port)
     spool = Spool(tmp_path / "spool")
     spool.create()
-    journal = Journal(spool.journal_path, durable=True)
+    journal = Journal(spool.journal_path)
     journal.create()
     from test_node_journal import _entry
 
