@@ -15,10 +15,11 @@ test: $(VENV)/.test ## the whole test suite, real peers included
 	$(BIN)/python -m demo.samples --output sample_dicom
 	$(BIN)/pytest -n auto --dist loadgroup tests
 
-check: $(VENV)/.test ## format, lint, types
+check: $(VENV)/.test ## format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pytest tests/test_layers.py
 
 bench: $(VENV)/.test ## speed, as ratios against a peer in the same run
 	$(BIN)/pytest --benchmark-only --benchmark-disable-gc -p no:xdist benchmarks
