@@ -23,7 +23,7 @@ from iomt_crypt.dicom.meta import meta_elements
 from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED, Header, PixelValue, parse_elements
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
-from iomt_crypt.dicom.restore import Headers, restore
+from iomt_crypt.dicom.restore import Headers, restore_source
 from iomt_crypt.dicom.source import Source, read_network
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
@@ -46,11 +46,14 @@ def encrypt_dataset(
     """
     prepared = prepare(_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
     tags: list[bytes] = []
-    pixels = b"".join(bytes(frame) for frame in prepared.frames(tags))
+    noise = io.BytesIO()  # hands its bytes out without a copy, unlike a join
+    for frame in prepared.frames(tags):
+        noise.write(frame)
+    noise.write(bytes(noise.tell() & 1))
     creator, holder = block.record_elements(prepared.source.header, prepared.finished_record(tags).pack())
     elements = [*prepared.clear.elements, creator, holder]
     if prepared.plan is not None:
-        elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), pixels + bytes(len(pixels) & 1)))
+        elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), noise.getvalue()))
     meta = FileMetaDataset(_raw(meta_elements(prepared.clear.sop_class_uid, prepared.clear.sop_instance_uid)))
     encrypted = FileDataset("", Dataset(_raw(elements)), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
     encrypted.set_original_encoding(False, True, ds.original_character_set)
@@ -67,7 +70,7 @@ def decrypt_dataset(
 ) -> FileDataset:
     """The original of an encrypted data set; see `restore` for the errors."""
     sink = io.BytesIO()
-    restore(io.BytesIO(_encode(ds, _encoding(ds))), sink, keyring=as_keyring(identities), headers=headers)
+    restore_source(_source(ds), sink, keyring=as_keyring(identities), headers=headers)
     sink.seek(0)
     return dcmread(sink, force=True)
 

@@ -130,6 +130,6 @@ def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = 
             return Verification("plain", uid, 0, ())
         if not keyed:
             return Verification("consistent", uid, 0, ())
-        opened = open_object(stream, as_keyring(identities))
+        opened = open_object(source, as_keyring(identities))
         n_units = sum(1 for _ in frames(opened))
         return Verification("authentic", uid, n_units, opened.drift.changed)

@@ -75,14 +75,13 @@ def read_record(source: Source) -> Record:
     return Record.unpack(found[1])
 
 
-def open_object(stream: BinaryIO, keyring: Keyring) -> Opened:
-    """Authenticate record and header of an encrypted file.
+def open_object(source: Source, keyring: Keyring) -> Opened:
+    """Authenticate record and header of an encrypted object.
 
     Raises
     ------
     NotEncryptedError, NoMatchingIdentityError, AuthenticationError
     """
-    source = read_file(stream)
     record = read_record(source)
     key = ObjectKey(keyring.unwrap(record.wrapped_key, record.epoch_id, record.stanzas), record.object_id)
     record.check(key)
@@ -129,7 +128,12 @@ def _swap_words(source: Source, buffer: memoryview) -> None:
 
 
 def restore(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
-    """Decrypt the file ``stream`` into ``sink``.
+    """Decrypt the file ``stream`` into ``sink``; see `restore_source`."""
+    return restore_source(read_file(stream), sink, keyring=keyring, headers=headers)
+
+
+def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
+    """Decrypt ``source`` into ``sink``.
 
     ``headers``: ``"merged"`` carries patient- and study-level corrections that an archive made into the restored
     object, ``"original"`` ignores all changes, ``"strict"`` refuses any. A file comes back as the file it was; an
@@ -144,7 +148,7 @@ def restore(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Head
     """
     if headers not in ("merged", "original", "strict"):
         raise ConfigurationError(f"headers {headers!r} is unknown", hint="one of: merged, original, strict")
-    opened = open_object(stream, keyring)
+    opened = open_object(source, keyring)
     original, drift = opened.original, opened.drift
     head = _head(opened, headers)
     if original.origin == "network":

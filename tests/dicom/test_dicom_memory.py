@@ -12,13 +12,13 @@ from synthetic import EXPLICIT, data_set, image, preamble
 
 FRAMES, SIDE = 72, 1024
 FRAME_BYTES = SIDE * SIDE * 2
-MEASURE = """
+PREPARE = """
 import re, sys
 from pathlib import Path
-from iomt_crypt.dicom import Policy, decrypt_file, encrypt_file
+from pydicom import dcmread
+from iomt_crypt.dicom import Policy, decrypt_file, encrypt_dataset, encrypt_file
 from iomt_crypt.seal import Epoch, HpkeIdentity
 
-small, large, out, back = map(Path, sys.argv[1:])
 identity = HpkeIdentity.generate()
 epoch, policy = Epoch.create([identity.recipient]), Policy(site_key=bytes(32))
 
@@ -26,7 +26,7 @@ epoch, policy = Epoch.create([identity.recipient]), Policy(site_key=bytes(32))
 def above_the_base(work):
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
     base = status("VmRSS")
-    work()
+    result = work()
     return status("VmHWM") - base
 
 
@@ -34,12 +34,30 @@ def status(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 
+"""
+FILES = """
+small, large, out, back = map(Path, sys.argv[1:])
 encrypt_file(small, out, recipients=epoch, policy=policy)  # what is loaded and compiled once
 decrypt_file(out, back, identities=[identity])
 back.unlink()
 print(above_the_base(lambda: encrypt_file(large, out, recipients=epoch, policy=policy, overwrite=True)))
 print(above_the_base(lambda: decrypt_file(out, back, identities=[identity])))
 """
+DATA_SETS = """
+small, large = map(dcmread, sys.argv[1:])
+for ds in (small, large):
+    len(ds.PixelData)
+encrypt_dataset(small, recipients=epoch, policy=policy)
+print(above_the_base(lambda: encrypt_dataset(large, recipients=epoch, policy=policy)))
+"""
+
+
+def measure(script: str, *paths: Path) -> list[int]:
+    """Bytes above the base, printed by ``script`` in a process of its own."""
+    command = [sys.executable, "-c", PREPARE + script, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return [int(word) for word in done.stdout.split()]
 
 
 def write_image(path: Path, frames: int, *, encapsulated: bool) -> int:
@@ -68,12 +86,8 @@ def test_files(encapsulated, tmp_path):
     write_image(tmp_path / "small.dcm", 1, encapsulated=encapsulated)
     size = write_image(tmp_path / "large.dcm", FRAMES, encapsulated=encapsulated)
     assert size > 150_000_000
-    names = [str(tmp_path / n) for n in ("small.dcm", "large.dcm", "out.dcm", "back.dcm")]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *names], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    encrypting, decrypting = map(int, done.stdout.split())
+    names = ("small.dcm", "large.dcm", "out.dcm", "back.dcm")
+    encrypting, decrypting = measure(FILES, *(tmp_path / name for name in names))
     # The promise is size + 2 frames; a file is never in memory as a whole
     assert encrypting <= 4 * FRAME_BYTES
     assert decrypting <= 4 * FRAME_BYTES
@@ -81,3 +95,11 @@ def test_files(encapsulated, tmp_path):
         while block := one.read(1 << 24):
             assert other.read(1 << 24) == block
         assert other.read() == b""
+
+
+def test_data_sets(tmp_path):
+    """The object is in memory before; its encrypted form comes on top of it."""
+    write_image(tmp_path / "small.dcm", 1, encapsulated=False)
+    write_image(tmp_path / "large.dcm", FRAMES, encapsulated=False)
+    (encrypting,) = measure(DATA_SETS, tmp_path / "small.dcm", tmp_path / "large.dcm")
+    assert encrypting <= (FRAMES + 2) * FRAME_BYTES
