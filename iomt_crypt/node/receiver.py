@@ -21,7 +21,7 @@ from iomt_crypt.errors import ConfigurationError
 from iomt_crypt.node import status
 from iomt_crypt.node.config import NodeConfig, ReceiveSection
 from iomt_crypt.node.intake import Answer, Intake, Request
-from iomt_crypt.node.transport import BoundedDataSet, EventSocket, configure_pynetdicom
+from iomt_crypt.node.transport import BoundedDataSet, EventSocket, abort_if_open, configure_pynetdicom
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Receiver:
             late = time.monotonic() > deadline
             for association in active:
                 if late or association not in self._busy:
-                    association.abort()
+                    abort_if_open(association)
             if late:
                 break
             time.sleep(0.01)

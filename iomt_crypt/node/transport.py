@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from pynetdicom import _config, evt
+from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AssociationSocket
 
@@ -43,6 +44,16 @@ def configure_pynetdicom(*, unrestricted_storage: bool = False) -> None:
     _config.UNRESTRICTED_STORAGE_SERVICE = unrestricted_storage
     # Failures of associations reach the user as our own errors; the library's lines would only repeat them.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+
+
+def abort_if_open(association: Association) -> None:
+    """Abort an association in data transfer; one that is being released or aborted already is left to end.
+
+    An A-ABORT request in Sta13, when the release is answered and only the connection remains to be closed, is no event
+    of the state machine (PS3.8 Table 9-10): pynetdicom's reactor thread would end with an exception.
+    """
+    if association.dul.state_machine.current_state == "Sta6":
+        association.abort()
 
 
 class _CallingQueue(queue.Queue[Any]):

@@ -20,7 +20,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from iomt_crypt.dicom import restore
-from iomt_crypt.node.transport import EventSocket
+from iomt_crypt.node.transport import EventSocket, abort_if_open
 from iomt_crypt.seal import HpkeIdentity, Keyring
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -155,7 +155,13 @@ class Archive:
             assert self.changed.wait_for(condition, timeout), f"stored {len(self.stored)}, asked {self.n_requests}"
 
     def close(self) -> None:
-        self.entity.shutdown()
+        self.server.shutdown()
+        deadline = time.monotonic() + LIMIT_S
+        while active := self.server.active_associations:
+            assert time.monotonic() < deadline, "an association does not end"
+            for association in active:
+                abort_if_open(association)
+            time.sleep(0.005)
 
 
 def opened(stored: Stored, identity: HpkeIdentity) -> tuple[str, bytes]:
