@@ -155,6 +155,8 @@ class Archive:
             assert self.changed.wait_for(condition, timeout), f"stored {len(self.stored)}, asked {self.n_requests}"
 
     def close(self) -> None:
+        if self.server not in self.entity._servers:
+            return
         self.server.shutdown()
         deadline = time.monotonic() + LIMIT_S
         while active := self.server.active_associations:
