@@ -19,17 +19,18 @@ ROUNDS: Final = 4
 #: The repositioning sits between the two rounds before it and the two after it.
 ROUNDS_BEFORE_MOVE: Final = 2
 
-#: Channels of the hidden layer, taps of its 3x3 kernel in reading order, and the bias behind them.
-CHANNELS: Final = 4
+#: Filters of the hidden layer and taps of a 3x3 kernel in reading order; each filter has a bias and two weights behind
+#: its rectifier, one for each sign.
+FILTERS: Final = 2
 TAPS: Final = 9
 
-#: Independent logistic maps that run side by side; lane l gives words l, l + 128, l + 256 ... of the key stream.
+#: Logistic maps that run side by side, coupled in pairs; lane l gives words l, l + 128, l + 256 ... of the key stream.
 LANES: Final = 128
 LANE_STEP_BYTES: Final = LANES * 4
 
-#: One pooled block is 256 words of 32 bits, paired as (i, i + 128).
-POOL_BLOCK_BYTES: Final = 1024
-POOL_PAIRS: Final = 128
+#: One pooled block is 512 words of 32 bits, paired as (i, i + 256).
+POOL_BLOCK_BYTES: Final = 2048
+POOL_PAIRS: Final = 256
 #: Two hashes of a block use keys shifted by one pair (Toeplitz), hence one key pair more than pairs of words.
 POOL_PASSES: Final = 2
 POOL_KEY_PAIRS: Final = POOL_PAIRS + POOL_PASSES - 1

@@ -50,7 +50,7 @@ def _undo_round(source: Samples, target: Samples, index: int, geometry: Geometry
 
 
 def _convolve(source: Samples, n_target: int, index: int, geometry: Geometry, schedule: Schedule) -> Samples:
-    """The coupling network: 3x3 convolution on a helix, ReLU, 1x1 convolution; all modulo 2^w."""
+    """The coupling network: 3x3 convolution on a helix, concatenated ReLU, 1x1 convolution; all modulo 2^w."""
     total = np.zeros(n_target, source.dtype)
     if source.size == 0:
         return total
@@ -59,20 +59,20 @@ def _convolve(source: Samples, n_target: int, index: int, geometry: Geometry, sc
     mixes = schedule.mixes[index].astype(source.dtype)
     negative = source.dtype.type(1 << (geometry.word_bits - 1))
     position = np.arange(n_target, dtype=np.int64)
-    for kernel, mix in zip(kernels, mixes, strict=True):
+    for kernel, (above, below) in zip(kernels, mixes, strict=True):
         hidden = np.full(n_target, kernel[const.TAPS], source.dtype)
         for tap in range(const.TAPS):
             row, column = tap // 3 - 1, tap % 3 - 1
             offset = row * geometry.row_length + column
             hidden += kernel[tap] * source[(position + offset) % source.size]
-        # ReLU: values whose sign bit is set are negative.
-        hidden[hidden >= negative] = 0
-        total += mix * hidden
+        # Values whose sign bit is set are negative; what ReLU drops is a channel of its own (CReLU, Shang et al. 2016).
+        positive = np.where(hidden < negative, hidden, hidden.dtype.type(0))
+        total += above * positive + below * (positive - hidden)
     return total
 
 
 def _pool(source: Samples, pool_keys: npt.NDArray[np.uint32]) -> bytes:
-    """The whole half in 16 bytes for each 1024: NH with two Toeplitz passes (RFC 4418, section 5.2)."""
+    """The whole half in 16 bytes for each 2048: NH with two Toeplitz passes (RFC 4418, section 5.2)."""
     data = source.astype(source.dtype.newbyteorder("<")).tobytes()
     data += bytes(-len(data) % const.POOL_BLOCK_BYTES)
     blocks = np.frombuffer(data, "<u4").reshape(-1, 2 * const.POOL_PAIRS)
@@ -94,14 +94,18 @@ def _round_stream(source: Samples, target: Samples, index: int, schedule: Schedu
 
 
 def _logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
-    """128 lanes of the logistic map x -> 4x(1 - x) in 32-bit fixed point, each with a Weyl sequence added."""
+    """128 lanes of the logistic map x -> 4x(1 - x) in 32-bit fixed point, each with a Weyl sequence added.
+
+    Lanes 2k and 2k + 1 exchange their states after each step.
+    """
+    partner = np.arange(const.LANES) ^ 1
     state, weyl, increment = seeds[0].astype(np.uint64), seeds[1], seeds[2] | np.uint32(1)
     steps = []
     for _ in range(0, size_bytes, const.LANE_STEP_BYTES):
         weyl = weyl + increment
         product = state * (np.uint64(0xFFFFFFFF) - state)
         steps.append((product >> np.uint64(8)).astype(np.uint32) ^ weyl)
-        state = ((product >> np.uint64(30)).astype(np.uint32) + weyl).astype(np.uint64)
+        state = ((product[partner] >> np.uint64(30)).astype(np.uint32) + weyl).astype(np.uint64)
     return b"".join(step.astype("<u4").tobytes() for step in steps)[:size_bytes]
 
 

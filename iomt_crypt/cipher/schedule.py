@@ -18,9 +18,14 @@ from iomt_crypt.cipher import constant as const
 _ROUND_KEYS_END = const.ROUNDS * const.KEY_BYTES
 _MOVE_KEY_END = _ROUND_KEYS_END + const.KEY_BYTES
 _POOL_END = _MOVE_KEY_END + 2 * const.POOL_KEY_PAIRS * 4
-_KERNEL_WORDS = const.CHANNELS * (const.TAPS + 1)
+_KERNEL_WORDS = const.FILTERS * (const.TAPS + 1)
 _KERNEL_END = _POOL_END + const.ROUNDS * _KERNEL_WORDS * 2
-_MIX_END = _KERNEL_END + const.ROUNDS * const.CHANNELS * 2
+_N_MIXES = const.ROUNDS * const.FILTERS * 2
+_MIX_END = _KERNEL_END + _N_MIXES * 2
+# Of all weights of the output layer side by side, 16 bits each, those above and those below zero alternating.
+_ODD = int.from_bytes(b"\1\0" * _N_MIXES, "little")
+_SECOND_BIT_ABOVE = int.from_bytes(b"\2\0\0\0" * (_N_MIXES // 2), "little")
+_SECOND_BIT_BELOW = _SECOND_BIT_ABOVE << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,11 @@ class Schedule:
     move_key
         Key of the repositioning, 32 bytes.
     pool_keys
-        uint32 (2, 129): keys of the first and of the second word of each pair.
+        uint32 (2, 257): keys of the first and of the second word of each pair.
     kernels
-        uint16 (4 rounds, 4 channels, 10): nine taps in reading order, then the bias.
+        uint16 (4 rounds, 2 filters, 10): nine taps in reading order, then the bias.
     mixes
-        uint16 (4 rounds, 4 channels): odd weights of the output layer.
+        uint16 (4 rounds, 2 filters, 2): odd weights of the output layer, for positive and for negative values.
     """
 
     round_keys: tuple[bytes, ...]
@@ -107,15 +112,24 @@ def make_schedule(key: bytes, tweak: bytes, geometry: Geometry) -> Schedule:
     round_keys = tuple(stream[start : start + const.KEY_BYTES] for start in range(0, _ROUND_KEYS_END, const.KEY_BYTES))
     pool_keys = np.frombuffer(stream, "<u4", 2 * const.POOL_KEY_PAIRS, _MOVE_KEY_END)
     kernels = np.frombuffer(stream, "<u2", const.ROUNDS * _KERNEL_WORDS, _POOL_END)
-    mixes = np.frombuffer(stream, "<u2", const.ROUNDS * const.CHANNELS, _KERNEL_END)
+    mixes = np.frombuffer(_usable(stream[_KERNEL_END:]), "<u2")
     return Schedule(
         round_keys,
         stream[_ROUND_KEYS_END:_MOVE_KEY_END],
         pool_keys.reshape(2, const.POOL_KEY_PAIRS),
-        kernels.reshape(const.ROUNDS, const.CHANNELS, const.TAPS + 1),
-        # An even weight would drop the channel's top bit.
-        mixes.reshape(const.ROUNDS, const.CHANNELS) | np.uint16(1),
+        kernels.reshape(const.ROUNDS, const.FILTERS, const.TAPS + 1),
+        mixes.reshape(const.ROUNDS, const.FILTERS, 2),
     )
+
+
+def _usable(mixes: bytes) -> bytes:
+    """Make the weights odd, as an even one would drop the top bit, and the sum of every pair 2 modulo 4.
+
+    Were a sum 0, the two slopes of the rectifier would be one, and the filter linear. (One big integer, because numpy
+    takes 20 times as long over so few numbers.)
+    """
+    number = int.from_bytes(mixes, "little") & ~_SECOND_BIT_BELOW | _ODD
+    return (number | (number & _SECOND_BIT_ABOVE) << 16).to_bytes(len(mixes), "little")
 
 
 def round_seeds(round_key: bytes, n_source: int, features: bytes) -> npt.NDArray[np.uint32]:

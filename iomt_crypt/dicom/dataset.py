@@ -16,7 +16,7 @@ from pydicom.filewriter import write_data_element, write_dataset
 from pydicom.tag import BaseTag
 
 from iomt_crypt.dicom import block
-from iomt_crypt.dicom.element import Element
+from iomt_crypt.dicom.element import Element, encode_element
 from iomt_crypt.dicom.encoding import EXPLICIT_LE, Encoding, default_transfer_syntax, is_deflated
 from iomt_crypt.dicom.file import as_epoch, as_keyring, with_site_key
 from iomt_crypt.dicom.meta import meta_elements
@@ -46,16 +46,13 @@ def encrypt_dataset(
     """
     prepared = prepare(_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
     tags: list[bytes] = []
-    noise = io.BytesIO()  # hands its bytes out without a copy, unlike a join
-    for frame in prepared.frames(tags):
-        noise.write(frame)
-    noise.write(bytes(noise.tell() & 1))
+    noise = prepared.pixel_value(tags)
     creator, holder = block.record_elements(prepared.source.header, prepared.finished_record(tags).pack())
     elements = [*prepared.clear.elements, creator, holder]
     if prepared.plan is not None:
-        elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), noise.getvalue()))
+        elements.append(Element(prepared.record.pixel_tag, prepared.pixel_vr(), noise))
     meta = FileMetaDataset(_raw(meta_elements(prepared.clear.sop_class_uid, prepared.clear.sop_instance_uid)))
-    encrypted = FileDataset("", Dataset(_raw(elements)), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
+    encrypted = FileDataset("", _raw(elements), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
     encrypted.set_original_encoding(False, True, ds.original_character_set)
     return encrypted
 
@@ -143,16 +140,16 @@ def _encoded_elements(
         element = by_tag[tag]
         if not isinstance(element, RawDataElement) or element.length == UNDEFINED or not encoding.little_endian:
             # asked for only here: pydicom decodes the element for the answer
-            yield tag, _encode_element(element, encoding, ds.get("SpecificCharacterSet", default_encoding))
+            yield tag, _encode_by_pydicom(element, encoding, ds.get("SpecificCharacterSet", default_encoding))
         elif encoding.implicit:
             value = element.value or b""
             value += b"\0" * (len(value) & 1)
             yield tag, pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
         else:
-            yield tag, Element(tag, element.VR or "UN", element.value or b"").encode()
+            yield tag, encode_element(tag, element.VR or "UN", element.value or b"")
 
 
-def _encode_element(
+def _encode_by_pydicom(
     element: RawDataElement | DataElement, encoding: Encoding, character_set: str | list[str] | None
 ) -> bytes:
     """One element by pydicom's own writer."""

@@ -48,14 +48,18 @@ class Element(NamedTuple):
 
     def encode(self) -> bytes:
         """Header and value, padded to even length (PS3.5 7.1.2)."""
-        tag, vr, value = self
-        if len(value) & 1:
-            value += b"\0" if vr in _ZERO_PADDED else b" "
-        if vr not in _LONG_VRS:
-            if len(value) <= 0xFFFF:
-                return _SHORT_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
-            vr = "UN"  # PS3.5 6.2.2 note 2
-        return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
+        return encode_element(*self)
+
+
+def encode_element(tag: int, vr: str, value: bytes) -> bytes:
+    """Encode one element as `Element.encode` does, for loops in which an object for each element would cost as much."""
+    if len(value) & 1:
+        value += b"\0" if vr in _ZERO_PADDED else b" "
+    if vr not in _LONG_VRS:
+        if len(value) <= 0xFFFF:
+            return _SHORT_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
+        vr = "UN"  # PS3.5 6.2.2 note 2
+    return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
 class Editor(Protocol):

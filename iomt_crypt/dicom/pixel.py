@@ -5,7 +5,7 @@ The image cipher works on the bytes of the pixel value, never on decoded pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
@@ -168,15 +168,14 @@ def _limit(size: int, policy: Policy, declared: Raster) -> None:
         )
 
 
-def units(source: Source, plan: PixelPlan, buffer: bytearray) -> Iterator[memoryview]:
-    """Plain units of the raster, one after another, each in ``buffer`` (one unit long, reused)."""
+def units(source: Source, plan: PixelPlan, buffers: Iterable[memoryview]) -> Iterator[memoryview]:
+    """Plain units of the raster, one after another, each in the next of ``buffers`` (one unit long each)."""
     layout = plan.raster.layout()
-    view = memoryview(buffer)
     stream, remaining = source.stream, plan.payload_bytes
     deflated = memoryview(source.deflated) if source.deflated is not None else None
     if deflated is None and source.pixel is not None:
         stream.seek(source.pixel.offset)
-    for _ in range(layout.n_frames):
+    for _, view in zip(range(layout.n_frames), buffers, strict=False):
         wanted = min(layout.frame_bytes, remaining)
         if deflated is None:
             got = stream.readinto(view[:wanted])  # type: ignore[attr-defined]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import BinaryIO
 
 from iomt_crypt import __version__
@@ -66,11 +68,25 @@ class Prepared:
 
     def frames(self, tags: list[bytes]) -> Iterator[memoryview]:
         """Encrypted units, each in the same buffer; their tags are appended to ``tags``."""
+        return self._frames(tags, repeat(memoryview(bytearray(self.record.layout.frame_bytes))))
+
+    def pixel_value(self, tags: list[bytes]) -> bytes:
+        """All encrypted units as one value of even length; their tags are appended to ``tags``."""
+        layout = self.record.layout
+        size = layout.n_frames * layout.frame_bytes
+        value = io.BytesIO(bytes(size + (size & 1)))  # is written to, and hands out its bytes, without a copy
+        with value.getbuffer() as view:
+            starts = range(0, size, max(1, layout.frame_bytes))
+            for frame in self._frames(tags, (view[start : start + layout.frame_bytes] for start in starts)):
+                frame.release()
+        return value.getvalue()
+
+    def _frames(self, tags: list[bytes], buffers: Iterable[memoryview]) -> Iterator[memoryview]:
         if self.plan is None:
             return
-        layout = self.record.layout
-        suite = SUITES[self.record.suite](self.key, layout, self.record.sop_instance_uid.encode("ascii"))
-        for index, frame in enumerate(units(self.source, self.plan, bytearray(layout.frame_bytes))):
+        binding = self.record.sop_instance_uid.encode("ascii")
+        suite = SUITES[self.record.suite](self.key, self.record.layout, binding)
+        for index, frame in enumerate(units(self.source, self.plan, buffers)):
             tags.append(suite.seal(index, frame))
             yield frame
 
