@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from iomt_crypt.cli.console import Input, Outputs, collect, run_inputs, stderr
 from iomt_crypt.cli.option import (
+    Headers,
     Identities,
     Json,
     Output,
@@ -15,7 +14,6 @@ from iomt_crypt.cli.option import (
     PassphraseFile,
     Resume,
     Sources,
-    one_of,
     passphrase_source,
 )
 
@@ -24,13 +22,7 @@ def decrypt(
     sources: Sources,
     identity: Identities,
     output: Output,
-    headers: Annotated[
-        str,
-        typer.Option(
-            help="merged: carry patient and study corrections of the archive over; original: ignore all changes; "
-            "strict: refuse any change."
-        ),
-    ] = "merged",
+    headers: Headers = "merged",
     passphrase_file: PassphraseFile = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -43,7 +35,6 @@ def decrypt(
     from iomt_crypt.dicom import decrypt_file
     from iomt_crypt.seal import Keyring, load_identities
 
-    one_of("--headers", headers, ("merged", "original", "strict"))
     outputs = Outputs(output)
     keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
 
@@ -56,7 +47,7 @@ def decrypt(
             item.path,
             target,
             identities=keyring,
-            headers=headers,  # type: ignore[arg-type]
+            headers=headers,
             overwrite=overwrite,
         )
         outputs.made(item)

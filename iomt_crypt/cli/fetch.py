@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iomt_crypt.cli.console import print_error, print_json, progress, stderr
-from iomt_crypt.cli.option import Identities, Json, Output, PassphraseFile, passphrase_source
+from iomt_crypt.cli.option import Headers, Identities, Json, Output, PassphraseFile, passphrase_source
 
 if TYPE_CHECKING:
     from iomt_crypt.node.fetcher import Fetched
@@ -23,13 +23,7 @@ def fetch(
         list[str] | None, typer.Option(metavar="UID", help="Only this series, by its UID in the archive. Repeatable.")
     ] = None,
     aet: Annotated[str, typer.Option(help="Own AE title.")] = "IOMTCRYPT",
-    headers: Annotated[
-        str,
-        typer.Option(
-            help="merged: carry patient and study corrections of the archive over; original: ignore all changes; "
-            "strict: refuse any change."
-        ),
-    ] = "merged",
+    headers: Headers = "merged",
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
@@ -42,8 +36,6 @@ def fetch(
     from iomt_crypt.node.transport import configure_pynetdicom
     from iomt_crypt.seal import Keyring, load_identities
 
-    if headers not in ("merged", "original", "strict"):
-        raise typer.BadParameter("one of: merged, original, strict", param_hint="--headers")
     keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
     configure_pynetdicom()
     fetcher = Fetcher(
@@ -51,7 +43,7 @@ def fetch(
         calling_ae_title=aet,
         keyring=keyring,
         output=output,
-        headers=headers,  # type: ignore[arg-type]
+        headers=headers,
     )
     found = {uid: fetcher.find(uid, series=series or []) for uid in dict.fromkeys(study)}
     coming = (fetched for instances in found.values() if instances for fetched in fetcher.fetch(instances))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,13 @@ Recipients = Annotated[
     typer.Option("-r", "--recipient", metavar="RECIPIENT", help="Recipient text, or a file of them. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document a line on stdout.")]
+Headers = Annotated[
+    Literal["merged", "original", "strict"],
+    typer.Option(
+        help="merged: carry patient and study corrections of the archive over; original: ignore all changes; "
+        "strict: refuse any change."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Take results that exist as done: they are whole.")]
 PassphraseFile = Annotated[
