@@ -35,11 +35,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 
-# constraints.txt also pins what later extras need (torch); nothing of that is installed here.
 $(VENV)/.demo: setup.cfg constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable '.[node,demo]'
 	touch $@
 
 $(VENV)/.test: setup.cfg constraints.txt | $(VENV)/bin/python
-	$(INSTALL) --editable '.[node,demo,test]'
+	$(INSTALL) --editable '.[node,demo,torch,report,test]'
 	touch $@ $(VENV)/.demo

@@ -1,4 +1,4 @@
-"""The chaos+CNN image cipher: pure numbers, ``(samples, key, tweak) -> samples`` (docs/CIPHER.md).
+"""The chaos+CNN image cipher: pure numbers, ``(samples, key, tweak) -> samples`` (docs/SPEC.md).
 
 .. warning::
    Research cipher, and no authentication. Encrypt objects with `iomt_crypt.encrypt_file` or

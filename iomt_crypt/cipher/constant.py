@@ -1,6 +1,6 @@
 """The numbers that fix the chaos+CNN cipher; changing one makes another cipher.
 
-docs/CIPHER.md describes the algorithm they belong to.
+docs/SPEC.md describes the algorithm they belong to.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def encrypt(samples: Samples, key: bytes, *, tweak: bytes = b"", backend: Backen
         taken as the length of a row.
     key
         32 bytes. A key and tweak pair must not be used for two frames that an attacker may compare: equal frames
-        give equal cipher frames. (More does not leak, see docs/CIPHER.md.)
+        give equal cipher frames. (More does not leak, see docs/SPEC.md.)
     tweak
         What tells this frame from the others under the key, any length.
     backend

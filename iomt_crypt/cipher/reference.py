@@ -1,6 +1,7 @@
 """The cipher in plain numpy: written to be read, and to check the fast backends against.
 
-Reads in the order of the algorithm; docs/CIPHER.md says the same in words. All unsigned arithmetic wraps.
+Reads in the order of the algorithm; docs/SPEC.md says the same in words. All unsigned arithmetic wraps. The stages are
+functions of their own, from which analysis and benchmarks put together reduced and altered ciphers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def encrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule
     left, right = vector[: geometry.n_left], vector[geometry.n_left :]
     _apply_round(left, right, 0, geometry, schedule)
     _apply_round(right, left, 1, geometry, schedule)
-    vector[:] = vector[_move_order(geometry, schedule)]
+    vector[:] = vector[move_order(geometry, schedule)]
     _apply_round(left, right, 2, geometry, schedule)
     _apply_round(right, left, 3, geometry, schedule)
     target[:] = vector
@@ -32,7 +33,7 @@ def decrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule
     _undo_round(right, left, 3, geometry, schedule)
     _undo_round(left, right, 2, geometry, schedule)
     moved = vector.copy()
-    vector[_move_order(geometry, schedule)] = moved
+    vector[move_order(geometry, schedule)] = moved
     _undo_round(right, left, 1, geometry, schedule)
     _undo_round(left, right, 0, geometry, schedule)
     target[:] = vector
@@ -40,17 +41,23 @@ def decrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule
 
 def _apply_round(source: Samples, target: Samples, index: int, geometry: Geometry, schedule: Schedule) -> None:
     """target = (target + cnn(source)) xor logistic(source)."""
-    target += _convolve(source, target.size, index, geometry, schedule)
-    target ^= _round_stream(source, target, index, schedule)
+    target += convolve(source, target.size, index, geometry, schedule)
+    target ^= round_stream(source, target, index, schedule)
 
 
 def _undo_round(source: Samples, target: Samples, index: int, geometry: Geometry, schedule: Schedule) -> None:
-    target ^= _round_stream(source, target, index, schedule)
-    target -= _convolve(source, target.size, index, geometry, schedule)
+    target ^= round_stream(source, target, index, schedule)
+    target -= convolve(source, target.size, index, geometry, schedule)
 
 
-def _convolve(source: Samples, n_target: int, index: int, geometry: Geometry, schedule: Schedule) -> Samples:
-    """The coupling network: 3x3 convolution on a helix, concatenated ReLU, 1x1 convolution; all modulo 2^w."""
+def convolve(source: Samples, n_target: int, index: int, geometry: Geometry, schedule: Schedule) -> Samples:
+    """The coupling network of a round: 3x3 convolution on a helix, concatenated ReLU, 1x1 convolution; all modulo 2^w.
+
+    Returns
+    -------
+    ndarray
+        `n_target` words of the dtype of `source`; zeros if `source` is empty.
+    """
     total = np.zeros(n_target, source.dtype)
     if source.size == 0:
         return total
@@ -71,7 +78,7 @@ def _convolve(source: Samples, n_target: int, index: int, geometry: Geometry, sc
     return total
 
 
-def _pool(source: Samples, pool_keys: npt.NDArray[np.uint32]) -> bytes:
+def pool(source: Samples, pool_keys: npt.NDArray[np.uint32]) -> bytes:
     """The whole half in 16 bytes for each 2048: NH with two Toeplitz passes (RFC 4418, section 5.2)."""
     data = source.astype(source.dtype.newbyteorder("<")).tobytes()
     data += bytes(-len(data) % const.POOL_BLOCK_BYTES)
@@ -85,18 +92,25 @@ def _pool(source: Samples, pool_keys: npt.NDArray[np.uint32]) -> bytes:
     return features.tobytes()
 
 
-def _round_stream(source: Samples, target: Samples, index: int, schedule: Schedule) -> Samples:
+def round_stream(source: Samples, target: Samples, index: int, schedule: Schedule) -> Samples:
     """The key stream for `target`, which depends on every word of `source`."""
-    features = _pool(source, schedule.pool_keys)
+    features = pool(source, schedule.pool_keys)
     seeds = round_seeds(schedule.round_keys[index], source.size, features)
-    stream = _logistic(seeds, target.nbytes)
+    stream = logistic(seeds, target.nbytes)
     return np.frombuffer(stream, target.dtype.newbyteorder("<"))
 
 
-def _logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
+def logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
     """128 lanes of the logistic map x -> 4x(1 - x) in 32-bit fixed point, each with a Weyl sequence added.
 
     Lanes 2k and 2k + 1 exchange their states after each step.
+
+    Parameters
+    ----------
+    seeds
+        uint32 (3, 128): start values, Weyl words, Weyl increments.
+    size_bytes
+        Length of the key stream.
     """
     partner = np.arange(const.LANES) ^ 1
     state, weyl, increment = seeds[0].astype(np.uint64), seeds[1], seeds[2] | np.uint32(1)
@@ -109,10 +123,10 @@ def _logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
     return b"".join(step.astype("<u4").tobytes() for step in steps)[:size_bytes]
 
 
-def _move_order(geometry: Geometry, schedule: Schedule) -> npt.NDArray[np.int64]:
+def move_order(geometry: Geometry, schedule: Schedule) -> npt.NDArray[np.int64]:
     """For each word after the repositioning, where it was before: whole runs in a Fisher-Yates order."""
     run_length, n_parts = geometry.run_length, geometry.n_parts
-    draws = np.frombuffer(_logistic(move_seeds(schedule.move_key), 4 * n_parts), "<u4")
+    draws = np.frombuffer(logistic(move_seeds(schedule.move_key), 4 * n_parts), "<u4")
     order = np.arange(n_parts, dtype=np.int64)
     for draw, last in zip(draws.tolist(), range(n_parts - 1, 0, -1), strict=False):
         chosen = draw * (last + 1) >> 32
