@@ -179,9 +179,6 @@ def _may_be_derived(source: Source) -> bool:
 
 def _contributing_equipment(elements: dict[int, Element], now: dt.datetime, *, encrypted: bool) -> Element:
     """One more item: Purpose of Reference (109103, DCM, "Modifying Equipment"), PS3.3 C.12.1, CID 7005."""
-    purpose = encode_items(
-        [[_cs(0x00080100, "SH", "109103"), _cs(0x00080102, "SH", "DCM"), _cs(0x00080104, "LO", "Modifying Equipment")]]
-    )
     what = "pixel data and original header encrypted" if encrypted else "original header encrypted, UIDs replaced"
     item = [
         _cs(0x00080070, "LO", "iomt-crypt"),
@@ -189,7 +186,7 @@ def _contributing_equipment(elements: dict[int, Element], now: dt.datetime, *, e
         _cs(0x00181020, "LO", __version__),
         _cs(0x0018A002, "DT", now.strftime("%Y%m%d%H%M%S+0000")),
         _cs(0x0018A003, "ST", what),
-        Element(0x0040A170, "SQ", purpose),
+        Element(0x0040A170, "SQ", _PURPOSE),
     ]
     before = elements[CONTRIBUTING_EQUIPMENT].value if CONTRIBUTING_EQUIPMENT in elements else b""
     return Element(CONTRIBUTING_EQUIPMENT, "SQ", before + encode_items([item]))
@@ -201,6 +198,11 @@ def _us(tag: int, value: int) -> Element:
 
 def _cs(tag: int, vr: str, text: str) -> Element:
     return Element(tag, vr, text.encode("ascii"))
+
+
+_PURPOSE = encode_items(
+    [[_cs(0x00080100, "SH", "109103"), _cs(0x00080102, "SH", "DCM"), _cs(0x00080104, "LO", "Modifying Equipment")]]
+)
 
 
 def _text(elements: dict[int, Element], tag: int) -> str:

@@ -58,8 +58,11 @@ def encrypt_dataset(
 
 
 def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:
-    raw = (RawDataElement(BaseTag(tag), vr, len(value), value, 0, False, True) for tag, vr, value in sorted(elements))
-    return {element.tag: element for element in raw}
+    raw: dict[BaseTag, DataElement | RawDataElement] = {}
+    for number, vr, value in sorted(elements):
+        tag = BaseTag(number)
+        raw[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    return raw
 
 
 def decrypt_dataset(

@@ -9,6 +9,7 @@ import cbor2
 
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.errors import AuthenticationError
+from iomt_crypt.seal import encode_map
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Original:
         """Deterministic CBOR (RFC 8949, 4.2.1)."""
         fields: dict[str, Any] = dict(vars(self))
         fields["delta"] = {tag: e if e is None else [e.vr, e.value] for tag, e in self.delta.items()}
-        return cbor2.dumps(fields, canonical=True)
+        return encode_map(fields)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Original:

@@ -3,6 +3,7 @@
 Knows no DICOM. Everything that fails authentication raises the one opaque `AuthenticationError`.
 """
 
+from iomt_crypt.seal.encoding import encode_map
 from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.header import open_header, seal_header
 from iomt_crypt.seal.hpke import HpkeIdentity, HpkeRecipient
@@ -31,6 +32,7 @@ __all__ = [
     "Record",
     "Stanza",
     "Suite",
+    "encode_map",
     "fingerprint_text",
     "load_identities",
     "load_or_create_site_key",

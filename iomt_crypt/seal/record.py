@@ -19,6 +19,7 @@ from typing import Any
 import cbor2
 
 from iomt_crypt.errors import AuthenticationError
+from iomt_crypt.seal.encoding import encode_map
 from iomt_crypt.seal.epoch import EPOCH_ID_BYTES, MAX_RECIPIENTS
 from iomt_crypt.seal.recipient import FINGERPRINT_BYTES, Stanza
 from iomt_crypt.seal.schedule import OBJECT_ID_BYTES, ObjectKey
@@ -89,7 +90,7 @@ class Record:
             raise AuthenticationError
 
     def _compute_mac(self, key: ObjectKey) -> bytes:
-        return hmac.digest(key.derive("record/mac"), _encode(replace(self, mac=b"")), "sha256")
+        return hmac.digest(key.derive("record/mac"), _encode(self, mac=b""), "sha256")
 
     def tag(self, index: int) -> bytes:
         """Tag of unit ``index``."""
@@ -130,11 +131,11 @@ class Record:
         return record
 
 
-def _encode(record: Record) -> bytes:
-    fields: dict[str, Any] = dict(vars(record))
+def _encode(record: Record, **changed: bytes) -> bytes:
+    fields: dict[str, Any] = vars(record) | changed
     fields["layout"] = vars(record.layout)
     fields["stanzas"] = [[s.kind, s.recipient, s.body] for s in record.stanzas]
-    return cbor2.dumps(fields, canonical=True)
+    return encode_map(fields)
 
 
 def _decode(body: bytes) -> Record:
