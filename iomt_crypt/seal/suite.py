@@ -52,12 +52,23 @@ class Suite(ABC):
 
     def __init__(self, key: ObjectKey, layout: Layout, binding: bytes) -> None:
         self._layout = layout
-        self._binding = key.object_id + binding
+        self._binding = key.object_id + len(binding).to_bytes(8, "little") + binding
         self._image_key = key.derive(f"{self.name}/image")
         self._tag_key = key.derive(f"{self.name}/tag")
 
     def seal(self, index: int, frame: memoryview) -> bytes:
-        """Encrypt ``frame`` (writable, ``frame_bytes`` long) in place and return its tag."""
+        """Encrypt ``frame`` (writable, ``frame_bytes`` long) in place and return its tag.
+
+        Raises
+        ------
+        ValueError
+            There is no such frame, or it has another size.
+        """
+        if not self._fits(index, frame):
+            raise ValueError(
+                f"frame {index} of {len(frame)} bytes does not fit the layout: "
+                f"{self._layout.n_frames} frames of {self._layout.frame_bytes} bytes"
+            )
         self._image(cipher.encrypt_into, index, frame)
         return self._protect(index, frame)
 
@@ -67,14 +78,19 @@ class Suite(ABC):
         Raises
         ------
         AuthenticationError
-            The frame, its number or its object is not the one that was sealed; ``frame`` is zeroed.
+            The frame, its number, its size or its object is not the one that was sealed; ``frame`` is zeroed.
         """
         try:
+            if not self._fits(index, frame):
+                raise AuthenticationError
             self._unprotect(index, frame, tag)
         except AuthenticationError:
             frame[:] = bytes(len(frame))
             raise
         self._image(cipher.decrypt_into, index, frame)
+
+    def _fits(self, index: int, frame: memoryview) -> bool:
+        return 0 <= index < self._layout.n_frames and len(frame) == self._layout.frame_bytes
 
     def _image(self, transform: Callable[..., None], index: int, frame: memoryview) -> None:
         samples = np.frombuffer(frame, dtype="<u2" if self._layout.word_bits == 16 else np.uint8)
@@ -82,8 +98,13 @@ class Suite(ABC):
         transform(samples, samples, self._image_key, tweak=tweak, row_length=self._layout.row_length)
 
     def _associated_data(self, index: int) -> bytes:
-        """Frame number, frame count, frame size and the object's identity: a frame cannot be moved or dropped."""
-        numbers = (index, self._layout.n_frames, self._layout.frame_bytes)
+        """Frame number, layout and the object's identity: a frame cannot be moved, dropped or read in another raster.
+
+        Every part but the last has a fixed length and the last is preceded by its own, so that nothing in the frame
+        can pass as associated data.
+        """
+        layout = self._layout
+        numbers = (index, layout.n_frames, layout.frame_bytes, layout.word_bits, layout.row_length)
         return b"".join(n.to_bytes(8, "little") for n in numbers) + self._binding
 
     @abstractmethod

@@ -56,7 +56,7 @@ def test_there_and_back(data):
 
 
 def test_what_a_tag_covers(suite):
-    """Frame number, frame count, frame size, object id, binding, key, ciphertext, tag."""
+    """Frame number, layout, object id, binding, key, ciphertext, tag."""
     key = ObjectKey.generate()
     frame, tag = sealed(suite, key, bytes(64), 1)
     made = suite(key, LAYOUT, b"uid")
@@ -64,6 +64,8 @@ def test_what_a_tag_covers(suite):
     refused(made, 2, frame, tag)
     refused(suite(key, replace(LAYOUT, n_frames=5), b"uid"), 1, frame, tag)
     refused(suite(key, replace(LAYOUT, frame_bytes=66), b"uid"), 1, frame, tag)
+    refused(suite(key, replace(LAYOUT, word_bits=8), b"uid"), 1, frame, tag)
+    refused(suite(key, replace(LAYOUT, row_length=9), b"uid"), 1, frame, tag)
     refused(suite(key, LAYOUT, b"uid2"), 1, frame, tag)
     refused(suite(ObjectKey(key.data_key, bytes(16)), LAYOUT, b"uid"), 1, frame, tag)
     refused(suite(ObjectKey(bytes(32), key.object_id), LAYOUT, b"uid"), 1, frame, tag)
@@ -73,6 +75,21 @@ def test_what_a_tag_covers(suite):
         refused(made, 1, frame[:position] + bytes([frame[position] ^ 128]) + frame[position + 1 :], tag)
     made.open(1, memoryview(frame), tag)
     assert frame == bytes(64)
+
+
+def test_a_binding_cannot_lend_its_end_to_the_frame(suite):
+    key = ObjectKey.generate()
+    frame, tag = sealed(suite, key, bytes(64), binding=b"1.2.34")
+    refused(suite(key, LAYOUT, b"1.2"), 0, b".34" + frame, tag)
+    refused(suite(key, replace(LAYOUT, frame_bytes=67, word_bits=8), b"1.2"), 0, b".34" + frame, tag)
+
+
+def test_frames_that_do_not_fit_the_layout(suite):
+    made = suite(ObjectKey.generate(), LAYOUT, b"uid")
+    for index, size in [(-1, 64), (4, 64), (0, 63), (0, 66), (0, 0)]:
+        with pytest.raises(ValueError, match="4 frames of 64 bytes"):
+            made.seal(index, memoryview(bytearray(size)))
+        refused(made, index, bytes(range(size)), bytes(suite.tag_bytes))
 
 
 @pytest.mark.parametrize("tag", [b"", bytes(1), bytes(12), bytes(15), bytes(17), bytes(64)])
