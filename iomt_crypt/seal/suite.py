@@ -81,13 +81,16 @@ class Suite(ABC):
             The frame, its number, its size or its object is not the one that was sealed; ``frame`` is zeroed.
         """
         try:
-            if not self._fits(index, frame):
-                raise AuthenticationError
-            self._unprotect(index, frame, tag)
+            self._check(index, frame, tag)
         except AuthenticationError:
             frame[:] = bytes(len(frame))
             raise
         self._image(cipher.decrypt_into, index, frame)
+
+    def _check(self, index: int, frame: memoryview, tag: bytes) -> None:
+        if not self._fits(index, frame):
+            raise AuthenticationError
+        self._unprotect(index, frame, tag)
 
     def _fits(self, index: int, frame: memoryview) -> bool:
         return 0 <= index < self._layout.n_frames and len(frame) == self._layout.frame_bytes
