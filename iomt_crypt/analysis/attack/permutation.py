@@ -100,7 +100,7 @@ def read_order(digits: Sequence[Image]) -> Order:
 
 
 def put_back(moved: Image, order: Order, otherwise: int) -> tuple[Image, npt.NDArray[np.bool_]]:
-    """Move samples back to where they came from; fill with a value what nothing is known about, and say which is known."""
+    """Move samples back to where they came from, and say which are known; the others get a value."""
     found, known = np.full(moved.size, otherwise, np.uint8), np.zeros(moved.size, np.bool_)
     placed = order >= 0
     found[order[placed]] = moved.reshape(-1)[placed]
