@@ -7,7 +7,6 @@ from operator import xor
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-TAG_BYTES = 16
 ROUNDS = 14
 GCM_POLYNOMIAL = 0xE1 << 120
 

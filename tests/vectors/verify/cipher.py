@@ -236,11 +236,17 @@ def move_back(frame: Sequence[int], plan: Schedule) -> list[int]:
 # Section 5, the whole
 
 
+def _check_words(samples: Sequence[int], w: int) -> None:
+    if min(samples) < 0 or max(samples) >= 2**w:
+        raise ValueError(f"a word is not in 0 to {2**w - 1}")
+
+
 def encrypt(samples: Sequence[int], *, w: int, key: bytes, tweak: bytes = b"", row_length: int = 0) -> list[int]:
     """Cipher words of a frame of plain words, each 0 to 2^w - 1."""
     plan = schedule(key, tweak, w=w, n=len(samples), row_length=row_length)
     if not samples:
         return []
+    _check_words(samples, w)
     m = len(samples) // 2
     L, R = samples[:m], samples[m:]
     R = forward(L, R, 0, plan)
@@ -257,6 +263,7 @@ def decrypt(samples: Sequence[int], *, w: int, key: bytes, tweak: bytes = b"", r
     plan = schedule(key, tweak, w=w, n=len(samples), row_length=row_length)
     if not samples:
         return []
+    _check_words(samples, w)
     m = len(samples) // 2
     L, R = samples[:m], samples[m:]
     L = backward(R, L, 3, plan)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from .aes import AuthenticationError, gcm_decrypt, gcm_encrypt
 from .cipher import decrypt, encrypt, le64, to_bytes, to_words
 
-SUITES = ("hybrid-1", "chaos-cnn-1")
+TAG_BYTES = {"hybrid-1": 16, "chaos-cnn-1": 32}
 DATA_KEY_BYTES = 32
 OBJECT_ID_BYTES = 16
 
@@ -37,7 +37,7 @@ class Suite:
 
     def __post_init__(self) -> None:
         """Refuse what section 9 does not know."""
-        if self.suite not in SUITES:
+        if self.suite not in TAG_BYTES:
             raise ValueError(f"unknown suite {self.suite!r}")
         if len(self.data_key) != DATA_KEY_BYTES:
             raise ValueError(f"the data key has {len(self.data_key)} bytes, not {DATA_KEY_BYTES}")
@@ -45,6 +45,8 @@ class Suite:
             raise ValueError(f"the object id has {len(self.object_id)} bytes, not {OBJECT_ID_BYTES}")
         if self.w not in (8, 16) or self.unit_size * 8 % self.w:
             raise ValueError(f"units of {self.unit_size} bytes are not whole words of {self.w} bits")
+        if not 0 <= self.row_length < 2**64:
+            raise ValueError(f"the row length {self.row_length} cannot be stored in 8 bytes")
 
     def key(self, purpose: str) -> bytes:
         """Image key or tag key."""
@@ -52,12 +54,14 @@ class Suite:
 
     def associated_data(self, i: int) -> bytes:
         """AD(i)."""
-        return le64(i) + le64(self.N) + le64(self.unit_size) + self.object_id + self.uid.encode("ascii")
+        numbers = (i, self.N, self.unit_size, self.w, self.row_length)
+        uid = self.uid.encode("ascii")
+        return b"".join(map(le64, numbers)) + self.object_id + le64(len(uid)) + uid
 
     def seal(self, i: int, unit: bytes) -> tuple[bytes, bytes]:
         """Stored bytes and tag of unit i."""
-        if len(unit) != self.unit_size:
-            raise ValueError(f"the unit has {len(unit)} bytes, not {self.unit_size}")
+        if not 0 <= i < self.N or len(unit) != self.unit_size:
+            raise ValueError(f"unit {i} of {len(unit)} bytes: there are {self.N} of {self.unit_size} bytes")
         words = to_words(unit, self.w)
         secret = encrypt(words, w=self.w, key=self.key("image"), tweak=le64(i), row_length=self.row_length)
         C = to_bytes(secret, self.w)
@@ -67,8 +71,7 @@ class Suite:
 
     def open(self, i: int, stored: bytes, tag: bytes) -> bytes:
         """Unit i, after its tag was found right."""
-        # The UID in AD(i) has no end mark: only the size keeps its last bytes and the first of C apart.
-        if len(stored) != self.unit_size:
+        if not 0 <= i < self.N or len(stored) != self.unit_size or len(tag) != TAG_BYTES[self.suite]:
             raise AuthenticationError("authentication failed")
         if self.suite == "hybrid-1":
             C = gcm_decrypt(self.key("tag"), i.to_bytes(12, "big"), stored, self.associated_data(i), tag)
