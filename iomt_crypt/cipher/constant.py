@@ -27,6 +27,8 @@ TAPS: Final = 9
 #: Logistic maps that run side by side, coupled in pairs; lane l gives words l, l + 128, l + 256 ... of the key stream.
 LANES: Final = 128
 LANE_STEP_BYTES: Final = LANES * 4
+#: A word of the key stream is veiled by the word of the lane this far before it.
+VEIL_LANES: Final = 32
 
 #: One pooled block is 512 words of 32 bits, paired as (i, i + 256).
 POOL_BLOCK_BYTES: Final = 2048

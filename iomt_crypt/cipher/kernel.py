@@ -26,12 +26,15 @@ from iomt_crypt.cipher.constant import (
     POOL_BLOCK_BYTES,
     POOL_PAIRS,
     POOL_PASSES,
+    VEIL_LANES,
     Samples,
 )
 
 # Bytes of the target that one pass of all loops takes; with its scratch it stays in the first-level cache.
 _BLOCK_STEPS = 4
 _BLOCK_BYTES = _BLOCK_STEPS * LANE_STEP_BYTES
+_PAIRS = LANES // 2
+_VEIL_PAIRS = VEIL_LANES // 2
 
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
@@ -95,28 +98,55 @@ def _gather(source: Samples, start: int, count: int, out: Samples) -> None:
 
 
 @_kernel
-def _logistic_steps(state: _U64, weyl: _U64, increment: _U64, stream: _U64) -> None:
-    """Take four steps of all lanes and write them to `stream`, uint64 (256).
+def _step(x: Any, w: Any, increment: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the word, the veil, the next state and the next Weyl word of two coupled lanes, the even one below.
 
-    Each uint64 is two coupled lanes, the even one below: products of 32-bit words then need no repacking of vectors.
+    Products of 32-bit words need no repacking of vectors if every uint64 is two lanes.
     """
     low, high = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFF00000000)
-    for pair in range(LANES // 2):
-        x, w, step = state[pair], weyl[pair], increment[pair]
+    w = ((w + increment) & low) | ((w & high) + (increment & high))
+    even = (x & low) * (~x & low)
+    odd = (x >> np.uint64(32)) * (~x >> np.uint64(32))
+    word = (((even >> np.uint64(8)) & low) | ((odd << np.uint64(24)) & high)) ^ w
+    veil = ((even >> np.uint64(24)) & low) | ((odd << np.uint64(8)) & high)
+    x = (((odd >> np.uint64(30)) + w) & low) | (((even << np.uint64(2)) & high) + (w & high))
+    return word, veil, x, w
+
+
+@_kernel
+def _logistic_steps(lanes: _U64, words: _U64, veils: _U64) -> None:
+    """Take four steps of all lanes: their words to uint64 (256), their veils to as many places behind what is kept.
+
+    The key stream is `words` and `veils`, exclusive or, from their beginnings: `veils` begins with the last veils of
+    the step before.
+    """
+    state, weyl, increment = lanes[0], lanes[1], lanes[2]
+    veils[:_VEIL_PAIRS] = veils[_BLOCK_STEPS * _PAIRS :]
+    fresh = veils[_VEIL_PAIRS:]
+    for pair in range(_PAIRS):
+        x, w, c = state[pair], weyl[pair], increment[pair]
         for t in range(_BLOCK_STEPS):
-            w = ((w + step) & low) | ((w & high) + (step & high))
-            even = (x & low) * (~x & low)
-            odd = (x >> np.uint64(32)) * (~x >> np.uint64(32))
-            stream[t * (LANES // 2) + pair] = (((even >> np.uint64(8)) & low) | ((odd << np.uint64(24)) & high)) ^ w
-            x = (((odd >> np.uint64(30)) + w) & low) | (((even << np.uint64(2)) & high) + (w & high))
+            words[t * _PAIRS + pair], fresh[t * _PAIRS + pair], x, w = _step(x, w, c)
         state[pair], weyl[pair] = x, w
 
 
 @_kernel
-def _start_lanes(seeds: _U32) -> tuple[_U64, _U64, _U64]:
-    """Copy the seeds into pairs of lanes: states, Weyl words, odd increments."""
-    increment = seeds[2] | np.uint32(1)
-    return seeds[0].copy().view(np.uint64), seeds[1].copy().view(np.uint64), increment.view(np.uint64)
+def _start_lanes(seeds: _U32) -> tuple[_U64, _U64]:
+    """Copy the seeds into pairs of lanes, uint64 (3, 64): states, Weyl words, odd increments; take the first step.
+
+    Returns
+    -------
+    lanes, veils
+        `veils`, uint64 (272), ends with those of the first step.
+    """
+    lanes = seeds.copy().view(np.uint64)
+    veils = np.zeros(_BLOCK_STEPS * _PAIRS + _VEIL_PAIRS, np.uint64)
+    for pair in range(_PAIRS):
+        lanes[2, pair] |= np.uint64(0x0000000100000001)
+        _, veil, lanes[0, pair], lanes[1, pair] = _step(lanes[0, pair], lanes[1, pair], lanes[2, pair])
+        if pair >= _PAIRS - _VEIL_PAIRS:
+            veils[_BLOCK_STEPS * _PAIRS - _PAIRS + _VEIL_PAIRS + pair] = veil
+    return lanes, veils
 
 
 @_kernel
@@ -160,14 +190,14 @@ def run_round(
     # A constant to the compiler, which keeps 16-bit lanes only for a shift that it knows.
     shift = np.uint16(8) if word(256) == word(0) else np.uint16(0)
     block_words = _BLOCK_BYTES // target.itemsize
-    state, weyl, increment = _start_lanes(seeds)
-    stream = np.empty(_BLOCK_BYTES // 8, np.uint64)
-    stream_words = stream.view(target.dtype)
+    lanes, veils = _start_lanes(seeds)
+    words = np.empty(_BLOCK_BYTES // 8, np.uint64)
+    stream, veil = words.view(target.dtype), veils.view(target.dtype)
     coupled = np.zeros(block_words, np.uint16)
     taps = np.empty((3, block_words + 2), source.dtype)
     for start in range(0, target.size, block_words):
         count = min(block_words, target.size - start)
-        _logistic_steps(state, weyl, increment, stream)
+        _logistic_steps(lanes, words, veils)
         first = start - 1
         if first >= row_length and first + row_length + count + 2 <= source.size:
             up, mid, down = source[first - row_length :], source[first:], source[first + row_length :]
@@ -179,19 +209,21 @@ def run_round(
         changed = target[start : start + count]
         if decrypting:
             for i in range(count):
-                changed[i] = word((changed[i] ^ stream_words[i]) - word(coupled[i] >> shift))
+                changed[i] = word((changed[i] ^ stream[i] ^ veil[i]) - word(coupled[i] >> shift))
         else:
             for i in range(count):
-                changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream_words[i]
+                changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream[i] ^ veil[i]
 
 
 @_kernel
 def _run_order(n_parts: int, seeds: _U32) -> npt.NDArray[np.int64]:
     """Fisher-Yates over the runs: order[k] is the run that comes to place k."""
-    state, weyl, increment = _start_lanes(seeds)
+    lanes, veils = _start_lanes(seeds)
     stream = np.empty(MAX_PARTS // 2, np.uint64)
     for start in range(0, stream.size, _BLOCK_BYTES // 8):
-        _logistic_steps(state, weyl, increment, stream[start:])
+        words = stream[start : start + _BLOCK_BYTES // 8]
+        _logistic_steps(lanes, words, veils)
+        words ^= veils[: words.size]
     draws = stream.view(np.uint32)
     order = np.arange(n_parts)
     for draw in range(n_parts - 1):

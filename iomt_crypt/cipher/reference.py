@@ -103,7 +103,8 @@ def round_stream(source: Samples, target: Samples, index: int, schedule: Schedul
 def logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
     """128 lanes of the logistic map x -> 4x(1 - x) in 32-bit fixed point, each with a Weyl sequence added.
 
-    Lanes 2k and 2k + 1 exchange their states after each step.
+    Lanes 2k and 2k + 1 exchange their states after each step. A word of the key stream is one lane's word and the veil
+    of the lane 32 places before it; the first step gives nothing but the veil of the second.
 
     Parameters
     ----------
@@ -114,13 +115,16 @@ def logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
     """
     partner = np.arange(const.LANES) ^ 1
     state, weyl, increment = seeds[0].astype(np.uint64), seeds[1], seeds[2] | np.uint32(1)
-    steps = []
-    for _ in range(0, size_bytes, const.LANE_STEP_BYTES):
+    words, veils = [], []
+    for _ in range(-const.LANE_STEP_BYTES, size_bytes, const.LANE_STEP_BYTES):
         weyl = weyl + increment
         product = state * (np.uint64(0xFFFFFFFF) - state)
-        steps.append((product >> np.uint64(8)).astype(np.uint32) ^ weyl)
+        words.append((product >> np.uint64(8)).astype(np.uint32) ^ weyl)
+        veils.append((product >> np.uint64(24)).astype(np.uint32))
         state = ((product[partner] >> np.uint64(30)).astype(np.uint32) + weyl).astype(np.uint64)
-    return b"".join(step.astype("<u4").tobytes() for step in steps)[:size_bytes]
+    word, veil = np.concatenate(words)[const.LANES :], np.concatenate(veils)[const.LANES - const.VEIL_LANES :]
+    stream: bytes = (word ^ veil[: word.size]).astype("<u4").tobytes()
+    return stream[:size_bytes]
 
 
 def move_order(geometry: Geometry, schedule: Schedule) -> npt.NDArray[np.int64]:
