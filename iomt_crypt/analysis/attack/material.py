@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count as numbers
 from typing import Final
 
 import numpy as np
 
-from iomt_crypt.analysis.attack.result import Image
+from iomt_crypt.analysis.attack.result import Image, Oracle
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Effort:
     codebook_side
         Images of the attacks that need one image for each bit: 8 * side^2 + 1 images.
     cycle_side
-        Small images from which the cycle search learns; its target is `side` or twice this, whatever is more.
+        Small images from which the cycle search learns, a multiple of 16; its target has twice this side, or what the
+        image has.
     feistel_side
         Images of the two-round attack, which needs some thousand of them whatever their size.
     """
@@ -56,6 +58,17 @@ LAWS: Final = (
 )
 
 
+def repeating(encrypt: Callable[[Image, bytes, bytes], Image], key: bytes, nonce: bytes) -> Oracle:
+    """Make an oracle that uses one nonce for all images: what gives an attacker the most."""
+    return lambda image: encrypt(image, key, nonce)
+
+
+def refreshing(encrypt: Callable[[Image, bytes, bytes], Image], key: bytes) -> Oracle:
+    """Make an oracle that uses another nonce, 12 bytes, for each image: as it must be done."""
+    nonces = numbers(1)
+    return lambda image: encrypt(image, key, next(nonces).to_bytes(12, "big"))
+
+
 def windows(images: Sequence[Image], side: int, count: int) -> list[Image]:
     """Cut square windows, the target last, each from another image; where images run out, from turned ones.
 
@@ -80,7 +93,10 @@ def windows(images: Sequence[Image], side: int, count: int) -> list[Image]:
     for image in images:
         if image.ndim != 2 or image.dtype != np.uint8 or min(image.shape) < side:
             raise ValueError(f"images must be uint8 (rows, columns) of {side} or more, got {image.dtype} {image.shape}")
-    *known, target = [_richest(image, side) for image in images]
+    target = _richest(images[-1], side)
+    if count == 1:
+        return [np.ascontiguousarray(target)]
+    known = [_richest(image, side) for image in images[:-1]]
     turned = [np.rot90(window, turn) for turn in range(4) for window in known]
     # With one image only, the known ones are the target turned: then nothing is right by itself.
     turned += [np.rot90(window[::-1], turn) for turn in range(4) for window in [*known, target]]

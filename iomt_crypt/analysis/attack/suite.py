@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from iomt_crypt.analysis.attack.cycle import repeating_stream
 from iomt_crypt.analysis.attack.key_stream import chosen_plaintext, known_plaintext
+from iomt_crypt.analysis.attack.linear import codebook, superposition
+from iomt_crypt.analysis.attack.locality import equal_samples
 from iomt_crypt.analysis.attack.material import FULL, Effort
 from iomt_crypt.analysis.attack.permutation import chosen_permutation, known_permutation
 from iomt_crypt.analysis.attack.result import AttackResult, Image, Oracle
+from iomt_crypt.analysis.attack.two_rounds import two_rounds
 
 Attack = Callable[[Oracle, Sequence[Image], Effort], AttackResult]
 
@@ -18,6 +22,11 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "chosen_plaintext": chosen_plaintext,
     "known_permutation": known_permutation,
     "chosen_permutation": chosen_permutation,
+    "codebook": codebook,
+    "equal_samples": equal_samples,
+    "repeating_stream": repeating_stream,
+    "superposition": superposition,
+    "two_rounds": two_rounds,
 }
 
 
