@@ -6,18 +6,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from iomt_crypt.analysis.randomness import frequency as counts
+from iomt_crypt.analysis.randomness import complexity, excursion, frequency, pattern, template
 from iomt_crypt.analysis.randomness.result import Bits, Result, check_bits
 
 _Test = Callable[[Bits], list[Result]]
 
 _SUITE: Final[dict[str, _Test]] = {
-    "frequency": counts.frequency,
-    "block frequency": counts.block_frequency,
-    "runs": counts.runs,
-    "longest run": counts.longest_run,
-    "cumulative sums": counts.cumulative_sums,
+    "frequency": frequency.frequency,
+    "block frequency": frequency.block_frequency,
+    "runs": frequency.runs,
+    "longest run": frequency.longest_run,
+    "binary matrix rank": complexity.binary_matrix_rank,
+    "spectral": complexity.spectral,
+    "non-overlapping template": template.non_overlapping_template,
+    "overlapping template": template.overlapping_template,
+    "universal": pattern.universal,
+    "linear complexity": complexity.linear_complexity,
+    "serial": pattern.serial,
+    "approximate entropy": pattern.approximate_entropy,
+    "cumulative sums": frequency.cumulative_sums,
+    "random excursions": excursion.random_excursions,
+    "random excursions variant": excursion.random_excursions_variant,
 }
+_ON_CYCLES: Final = ("random excursions", "random excursions variant")
 
 #: Names of the tests in the order of the publication.
 TESTS: Final = tuple(_SUITE)
@@ -47,13 +58,16 @@ def applicable(bits: Bits) -> Applicability:
     bits
         uint8 (n,), 0 or 1, n at least 1; see `bits_of`.
     """
-    check_bits(bits, "applicable", 1)
+    bits = check_bits(bits, "applicable", 1)
+    cycles, cycles_minimum = excursion.n_cycles(bits), excursion.cycles_minimum(bits.size)
     tests = []
     left_out = {}
     for name, test in _SUITE.items():
         minimum = (test.__kwdefaults__ or {})["n_minimum"]
         if bits.size < minimum:
             left_out[name] = f"needs at least {minimum} bits, got {bits.size}"
+        elif name in _ON_CYCLES and cycles < cycles_minimum:
+            left_out[name] = f"needs at least {cycles_minimum} cycles of the walk, got {cycles}"
         else:
             tests.append(name)
     return Applicability(tuple(tests), left_out)
@@ -77,7 +91,7 @@ def run_all(bits: Bits, *, tests: Iterable[str] | None = None) -> list[Result]:
     Raises
     ------
     ValueError
-        A name is unknown, or the sequence is too short for a test that was asked for by name.
+        A name is unknown, or the sequence is too short (or has too few cycles) for a test that was asked for by name.
     """
     names = applicable(bits).tests if tests is None else tuple(tests)
     unknown = sorted(set(names) - set(_SUITE))
