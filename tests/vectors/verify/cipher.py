@@ -10,6 +10,7 @@ from struct import pack, unpack, unpack_from
 
 KEY_BYTES = 32
 LANES = 128
+VEIL_LANES = 32
 PARTS = 1024
 BLOCK_BYTES = 2048
 SEED_BYTES = 3 * 4 * LANES
@@ -111,17 +112,21 @@ def _filters(K: bytes, w: int) -> tuple[tuple[Filter, ...], ...]:
 
 
 def lane_words(seeds: bytes) -> Iterator[int]:
-    """Endless 32-bit words of the lanes; a lane is worked out when its word is asked for."""
-    word = unpack(f"<{3 * LANES}I", seeds)
-    x = word[:LANES]
-    W = word[LANES : 2 * LANES]
-    c = [v | 1 for v in word[2 * LANES :]]
+    """stream_0, stream_1, ... without end; a word is worked out when it is asked for."""
+    seed = unpack(f"<{3 * LANES}I", seeds)
+    x = seed[:LANES]
+    W = seed[LANES : 2 * LANES]
+    c = [v | 1 for v in seed[2 * LANES :]]
+    p_before: list[int] = []
     while True:
-        W = [(a + b) & MASK32 for a, b in zip(W, c, strict=True)]
-        p = [v * (MASK32 - v) for v in x]
-        for p_l, W_l in zip(p, W, strict=True):
-            yield (p_l >> 8) & MASK32 ^ W_l
+        W = [(W_l + c_l) & MASK32 for W_l, c_l in zip(W, c, strict=True)]
+        p = [x_l * (MASK32 - x_l) for x_l in x]
+        if p_before:
+            # The veil of lane l is that of lane l - 32, or of lane l + 96 one step earlier.
+            veiling = p_before[LANES - VEIL_LANES :] + p[: LANES - VEIL_LANES]
+            yield from (p_l >> 8 & MASK32 ^ W_l ^ q >> 24 & MASK32 for p_l, W_l, q in zip(p, W, veiling, strict=True))
         x = [(p[lane ^ 1] >> 30) + W_l & MASK32 for lane, W_l in enumerate(W)]
+        p_before = p
 
 
 # Section 5
