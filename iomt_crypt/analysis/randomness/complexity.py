@@ -43,7 +43,7 @@ def binary_matrix_rank(bits: Bits, *, n_minimum: int = 38 * _MATRIX_BITS) -> lis
 def spectral(bits: Bits, *, n_minimum: int = 1000) -> list[Result]:
     """Discrete Fourier transform (spectral) test, section 2.6: are 95 % of the peaks below the threshold?
 
-    The variance is n * 0.95 * 0.05 / 4, as in the publication since Rev. 1 (S.-J. Kim, K. Umeno, A. Hasegawa, IACR ePrint
+    The variance is n * 0.95 * 0.05 / 4, as in the publication since Rev. 1 (S.-J. Kim, K. Umeno, A. Hasegawa, ePrint
     2004/018), in place of the n * 0.95 * 0.05 / 2 of independent peaks. It is an estimate from generators; F. Pareschi
     et al. (IEEE Trans. Inf. Forensics Security 7(2), 2012) found 3.8 in place of 4. The statistic is d.
     """

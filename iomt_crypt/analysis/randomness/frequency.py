@@ -80,7 +80,7 @@ _LONGEST_RUN: Final = (
 def longest_run(bits: Bits, *, probabilities: tuple[float, ...] | None = None, n_minimum: int = 128) -> list[Result]:
     """Longest run of ones in a block, section 2.4; the statistic is chi-square over the classes of lengths.
 
-    Blocks have 8, 128 or 10^4 bits, from 128, 6272 and 750 000 bits on. `probabilities` of the 4, 6 or 7 classes are for
+    Blocks have 8, 128 or 10^4 bits, from 128, 6272 and 750 000 bits on. `probabilities` of the classes are for
     repeating results that were computed with other ones.
     """
     bits = check_bits(bits, "longest run", max(n_minimum, 128))
