@@ -128,14 +128,16 @@ def logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
 
 
 def move_order(geometry: Geometry, schedule: Schedule) -> npt.NDArray[np.int64]:
-    """For each word after the repositioning, where it was before: whole runs in a Fisher-Yates order."""
-    run_length, n_parts = geometry.run_length, geometry.n_parts
-    draws = np.frombuffer(logistic(move_seeds(schedule.move_key), 4 * n_parts), "<u4")
-    order = np.arange(n_parts, dtype=np.int64)
-    for draw, last in zip(draws.tolist(), range(n_parts - 1, 0, -1), strict=False):
-        chosen = draw * (last + 1) >> 32
-        order[[last, chosen]] = order[[chosen, last]]
+    """For each word after the repositioning, where it was before: whole runs in a Fisher-Yates order, within each half."""
+    run_length = geometry.run_length
+    draws = iter(np.frombuffer(logistic(move_seeds(schedule.move_key), 4 * const.MAX_PARTS), "<u4").tolist())
     positions = np.arange(geometry.n_samples, dtype=np.int64)
-    moved = order[:, np.newaxis] * run_length + np.arange(run_length, dtype=np.int64)
-    positions[: n_parts * run_length] = moved.reshape(-1)
+    for half in (positions[: geometry.n_left], positions[geometry.n_left :]):
+        n_parts = geometry.n_parts(half.size)
+        order = np.arange(n_parts, dtype=np.int64)
+        for last in range(n_parts - 1, 0, -1):
+            chosen = next(draws) * (last + 1) >> 32
+            order[[last, chosen]] = order[[chosen, last]]
+        moved = half[: n_parts * run_length].reshape(n_parts, run_length)[order]
+        half[: n_parts * run_length] = moved.reshape(-1)
     return positions

@@ -64,10 +64,12 @@ class Geometry:
         """Words that the repositioning moves together, 1 or more."""
         return max(1, -(-self.n_samples // const.MAX_PARTS))
 
-    @property
-    def n_parts(self) -> int:
-        """Runs that the repositioning moves, at most 1024; the words behind the last one stay where they are."""
-        return self.n_samples // self.run_length
+    def n_parts(self, n_words: int) -> int:
+        """Runs of a half of `n_words` that the repositioning moves; the words behind the last one stay where they are.
+
+        Of both halves together they are at most 1024.
+        """
+        return n_words // self.run_length
 
 
 @dataclass(frozen=True, slots=True)
