@@ -128,7 +128,7 @@ def logistic(seeds: npt.NDArray[np.uint32], size_bytes: int) -> bytes:
 
 
 def move_order(geometry: Geometry, schedule: Schedule) -> npt.NDArray[np.int64]:
-    """For each word after the repositioning, where it was before: whole runs in a Fisher-Yates order, within each half."""
+    """For each word after the repositioning, where it was before: whole runs in Fisher-Yates order, half by half."""
     run_length = geometry.run_length
     draws = iter(np.frombuffer(logistic(move_seeds(schedule.move_key), 4 * const.MAX_PARTS), "<u4").tolist())
     positions = np.arange(geometry.n_samples, dtype=np.int64)
