@@ -203,38 +203,40 @@ def backward(S: Sequence[int], T: Sequence[int], r: int, plan: Schedule) -> list
 
 
 def move_seeds(plan: Schedule) -> bytes:
-    """Seeds of the lanes that draw the order."""
+    """Seeds of the lanes that draw the orders."""
     return shake_256(b"chaos-cnn-1/move" + plan.move_key).digest(SEED_BYTES)
 
 
-def move_order(plan: Schedule) -> tuple[int, list[int]]:
-    """Length of a run and the order of the runs."""
+def move_orders(plan: Schedule) -> tuple[int, list[int], list[int]]:
+    """Length of a run, order of the runs of L and order of those of R."""
     run = max(1, -(-plan.n // PARTS))
-    parts = plan.n // run
-    order = list(range(parts))
     draws = lane_words(move_seeds(plan))
-    for j, d in zip(range(parts - 1), draws, strict=False):
-        i = parts - 1 - j
-        chosen = d * (i + 1) >> 32
+    # R goes on with the draw after the last of L.
+    orders = [_order(words // run, draws) for words in (plan.n // 2, plan.n - plan.n // 2)]
+    return run, orders[0], orders[1]
+
+
+def _order(parts: int, draws: Iterator[int]) -> list[int]:
+    order = list(range(parts))
+    for i in range(parts - 1, 0, -1):
+        chosen = next(draws) * (i + 1) >> 32
         order[i], order[chosen] = order[chosen], order[i]
-    return run, order
+    return order
 
 
-def move(frame: Sequence[int], plan: Schedule) -> list[int]:
-    """Run k of the result is run order[k] of the frame."""
-    run, order = move_order(plan)
-    result = list(frame)
+def move(half: Sequence[int], run: int, order: Sequence[int]) -> list[int]:
+    """Run k of the result is run order[k] of the half."""
+    result = list(half)
     for k, source in enumerate(order):
-        result[k * run : (k + 1) * run] = frame[source * run : (source + 1) * run]
+        result[k * run : (k + 1) * run] = half[source * run : (source + 1) * run]
     return result
 
 
-def move_back(frame: Sequence[int], plan: Schedule) -> list[int]:
+def move_back(half: Sequence[int], run: int, order: Sequence[int]) -> list[int]:
     """Undo `move`."""
-    run, order = move_order(plan)
-    result = list(frame)
+    result = list(half)
     for k, source in enumerate(order):
-        result[source * run : (source + 1) * run] = frame[k * run : (k + 1) * run]
+        result[source * run : (source + 1) * run] = half[k * run : (k + 1) * run]
     return result
 
 
@@ -256,8 +258,8 @@ def encrypt(samples: Sequence[int], *, w: int, key: bytes, tweak: bytes = b"", r
     L, R = samples[:m], samples[m:]
     R = forward(L, R, 0, plan)
     L = forward(R, L, 1, plan)
-    frame = move([*L, *R], plan)
-    L, R = frame[:m], frame[m:]
+    run, order_L, order_R = move_orders(plan)
+    L, R = move(L, run, order_L), move(R, run, order_R)
     R = forward(L, R, 2, plan)
     L = forward(R, L, 3, plan)
     return [*L, *R]
@@ -273,8 +275,8 @@ def decrypt(samples: Sequence[int], *, w: int, key: bytes, tweak: bytes = b"", r
     L, R = samples[:m], samples[m:]
     L = backward(R, L, 3, plan)
     R = backward(L, R, 2, plan)
-    frame = move_back([*L, *R], plan)
-    L, R = frame[:m], frame[m:]
+    run, order_L, order_R = move_orders(plan)
+    L, R = move_back(L, run, order_L), move_back(R, run, order_R)
     L = backward(R, L, 1, plan)
     R = backward(L, R, 0, plan)
     return [*L, *R]

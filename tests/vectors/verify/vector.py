@@ -68,8 +68,7 @@ def check_stage(case: Case) -> None:
     halves = [plain[:m], plain[m:]]
     for r, expected in enumerate(case["rounds"]):
         if r == 2:
-            frame = _check_move(case["move"], [*halves[0], *halves[1]], plan)
-            halves = [frame[:m], frame[m:]]
+            halves = _check_move(case["move"], halves, plan)
         _check_round(expected, halves, r, plan)
     agree("number of rounds", len(case["rounds"]), 4)
 
@@ -103,13 +102,15 @@ def _check_round(expected: Case, halves: list[list[int]], r: int, plan: cipher.S
     agree(f"R after round {r}", cipher.to_bytes(halves[1], plan.w).hex(), expected["R"])
 
 
-def _check_move(expected: Case, frame: list[int], plan: cipher.Schedule) -> list[int]:
-    run, order = cipher.move_order(plan)
+def _check_move(expected: Case, halves: list[list[int]], plan: cipher.Schedule) -> list[list[int]]:
+    run, *orders = cipher.move_orders(plan)
     agree("seeds of the repositioning", cipher.move_seeds(plan).hex(), expected["seeds"])
     agree("run", run, expected["run"])
-    agree("order", order, expected["order"])
-    moved = cipher.move(frame, plan)
-    agree("frame after the repositioning", cipher.to_bytes(moved, plan.w).hex(), expected["frame"])
+    agree("order of L", orders[0], expected["order_L"])
+    agree("order of R", orders[1], expected["order_R"])
+    moved = [cipher.move(half, run, order) for half, order in zip(halves, orders, strict=True)]
+    agree("L after the repositioning", cipher.to_bytes(moved[0], plan.w).hex(), expected["L"])
+    agree("R after the repositioning", cipher.to_bytes(moved[1], plan.w).hex(), expected["R"])
     return moved
 
 
