@@ -6,7 +6,7 @@ wrap around the ends of the source half, a block of it is gathered first, so tha
 8-bit words are convolved as 16-bit ones with the weights in the upper byte: sums modulo 2^8 then are the upper byte
 of sums modulo 2^16 and the sign bit is the same one, so that one loop with 16-bit lanes serves both.
 
-numba freezes the constants into the machine code that it caches, and renews the cache only when this file changes.
+numba freezes constants into the machine code that it caches, and renews the cache only when this file changes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,23 @@ from iomt_crypt.cipher.constant import (
     LANES,
     MAX_PARTS,
     POOL_BLOCK_BYTES,
+    POOL_KEY_PAIRS,
     POOL_PAIRS,
     POOL_PASSES,
     VEIL_LANES,
     Samples,
 )
 
-# Bytes of the target that one pass of all loops takes; with its scratch it stays in the first-level cache.
-_BLOCK_STEPS = 4
+# Bytes of the target that one pass of all loops takes: one block of the pooling. With its scratch it stays in the
+# first-level cache.
+_BLOCK_STEPS = POOL_BLOCK_BYTES // LANE_STEP_BYTES
 _BLOCK_BYTES = _BLOCK_STEPS * LANE_STEP_BYTES
 _PAIRS = LANES // 2
 _VEIL_PAIRS = VEIL_LANES // 2
+_POOL_WORDS = POOL_BLOCK_BYTES // 8
+_LOW = np.uint64(0xFFFFFFFF)
+_HIGH = np.uint64(0xFFFFFFFF00000000)
+_HALF = np.uint64(32)
 
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
@@ -52,17 +58,17 @@ def _kernel(function: _Function) -> _Function:
 
 
 @_kernel
-def _convolve(up: Samples, mid: Samples, down: Samples, count: int, kernel: _U16, mix: _U16, out: _U16) -> None:
+def _convolve(up: Samples, mid: Samples, down: Samples, count: int, weights: _U16, mix: _U16, out: _U16) -> None:
     """out[i] = sum over filters of mix * relu(h) + mix * relu(-h), h = bias + 3x3 taps, for `count` words mod 2^16."""
     word = np.uint16
     for i in range(count):
         out[i] = 0
     for f in range(FILTERS):
         # Scalars, because weights read inside the loop could alias `out`, which stops vectorisation.
-        w0, w1, w2 = kernel[f, 0], kernel[f, 1], kernel[f, 2]
-        w3, w4, w5 = kernel[f, 3], kernel[f, 4], kernel[f, 5]
-        w6, w7, w8 = kernel[f, 6], kernel[f, 7], kernel[f, 8]
-        bias, above, below = kernel[f, 9], mix[f, 0], mix[f, 1]
+        w0, w1, w2 = weights[f, 0], weights[f, 1], weights[f, 2]
+        w3, w4, w5 = weights[f, 3], weights[f, 4], weights[f, 5]
+        w6, w7, w8 = weights[f, 6], weights[f, 7], weights[f, 8]
+        bias, above, below = weights[f, 9], mix[f, 0], mix[f, 1]
         for i in range(count):
             h = word(
                 bias
@@ -98,19 +104,17 @@ def _gather(source: Samples, start: int, count: int, out: Samples) -> None:
 
 
 @_kernel
-def _step(x: Any, w: Any, increment: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the word, the veil, the next state and the next Weyl word of two coupled lanes, the even one below.
+def _step(x: Any, y: Any, w: Any, v: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the word, the veil and the next states of two coupled lanes x (even) and y, w and v their new Weyl words.
 
-    Products of 32-bit words need no repacking of vectors if every uint64 is two lanes.
+    Each lane has 64 bits to itself, of which the upper 32 hold what nobody reads: sums then need no mask and products
+    no repacking of vectors. Word and veil are of both lanes, the even one below.
     """
-    low, high = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFF00000000)
-    w = ((w + increment) & low) | ((w & high) + (increment & high))
-    even = (x & low) * (~x & low)
-    odd = (x >> np.uint64(32)) * (~x >> np.uint64(32))
-    word = (((even >> np.uint64(8)) & low) | ((odd << np.uint64(24)) & high)) ^ w
-    veil = ((even >> np.uint64(24)) & low) | ((odd << np.uint64(8)) & high)
-    x = (((odd >> np.uint64(30)) + w) & low) | (((even << np.uint64(2)) & high) + (w & high))
-    return word, veil, x, w
+    even = (x & _LOW) * (~x & _LOW)
+    odd = (y & _LOW) * (~y & _LOW)
+    word = (((even >> np.uint64(8)) ^ w) & _LOW) | (((odd >> np.uint64(8)) ^ v) << _HALF)
+    veil = ((even >> np.uint64(24)) & _LOW) | ((odd << np.uint64(8)) & _HIGH)
+    return word, veil, (odd >> np.uint64(30)) + w, (even >> np.uint64(30)) + v
 
 
 @_kernel
@@ -120,78 +124,114 @@ def _logistic_steps(lanes: _U64, words: _U64, veils: _U64) -> None:
     The key stream is `words` and `veils`, exclusive or, from their beginnings: `veils` begins with the last veils of
     the step before.
     """
-    state, weyl, increment = lanes[0], lanes[1], lanes[2]
-    veils[:_VEIL_PAIRS] = veils[_BLOCK_STEPS * _PAIRS :]
+    even, odd, even_weyl, odd_weyl = lanes[0], lanes[1], lanes[2], lanes[3]
+    even_step, odd_step = lanes[4], lanes[5]
+    _copy(veils[_BLOCK_STEPS * _PAIRS :], veils, _VEIL_PAIRS)
     fresh = veils[_VEIL_PAIRS:]
     for pair in range(_PAIRS):
-        x, w, c = state[pair], weyl[pair], increment[pair]
+        x, y, w, v = even[pair], odd[pair], even_weyl[pair], odd_weyl[pair]
         for t in range(_BLOCK_STEPS):
-            words[t * _PAIRS + pair], fresh[t * _PAIRS + pair], x, w = _step(x, w, c)
-        state[pair], weyl[pair] = x, w
+            w += even_step[pair]
+            v += odd_step[pair]
+            words[t * _PAIRS + pair], fresh[t * _PAIRS + pair], x, y = _step(x, y, w, v)
+        even[pair], odd[pair], even_weyl[pair], odd_weyl[pair] = x, y, w, v
 
 
 @_kernel
 def _start_lanes(seeds: _U32) -> tuple[_U64, _U64]:
-    """Copy the seeds into pairs of lanes, uint64 (3, 64): states, Weyl words, odd increments; take the first step.
+    """Spread the seeds, uint32 (3, 128), over even and odd lanes, and take the first step.
 
-    Returns
-    -------
-    lanes, veils
-        `veils`, uint64 (272), ends with those of the first step.
+    Returns lanes, uint64 (6, 64): states, Weyl words, increments; and veils, uint64 (272), which end with the first.
     """
-    lanes = seeds.copy().view(np.uint64)
+    lanes = np.empty((6, _PAIRS), np.uint64)
     veils = np.zeros(_BLOCK_STEPS * _PAIRS + _VEIL_PAIRS, np.uint64)
+    one = np.uint64(1)
     for pair in range(_PAIRS):
-        lanes[2, pair] |= np.uint64(0x0000000100000001)
-        _, veil, lanes[0, pair], lanes[1, pair] = _step(lanes[0, pair], lanes[1, pair], lanes[2, pair])
+        even, odd = 2 * pair, 2 * pair + 1
+        w_step, v_step = seeds[2, even] | one, seeds[2, odd] | one
+        w, v = seeds[1, even] + w_step, seeds[1, odd] + v_step
+        _, veil, x, y = _step(np.uint64(seeds[0, even]), np.uint64(seeds[0, odd]), w, v)
+        lanes[0, pair], lanes[1, pair], lanes[2, pair], lanes[3, pair] = x, y, w, v
+        lanes[4, pair], lanes[5, pair] = w_step, v_step
         if pair >= _PAIRS - _VEIL_PAIRS:
             veils[_BLOCK_STEPS * _PAIRS - _PAIRS + _VEIL_PAIRS + pair] = veil
     return lanes, veils
 
 
 @_kernel
-def _pool_block(words: _U32, first_keys: _U32, second_keys: _U32, features: _U64, block: int) -> None:
-    """Write the two 64-bit NH values of a block of words."""
-    first = words[:POOL_PAIRS]
-    second = words[POOL_PAIRS:]
+def split_keys(pool_keys: _U32) -> _U64:
+    """Spread the pool keys, uint32 (2, 257), over 64 bits each: even and odd places of either."""
+    split = np.zeros((4, POOL_PAIRS // 2 + 1), np.uint64)
+    for i in range(POOL_KEY_PAIRS):
+        split[i % 2, i // 2] = pool_keys[0, i]
+        split[2 + i % 2, i // 2] = pool_keys[1, i]
+    return split
+
+
+@_kernel
+def _pool_block(words: _U64, keys: _U64, features: _U64, block: int) -> None:
+    """Write the two 64-bit NH values of a block: a uint64 is two words, and pairs of equal place need no repacking."""
+    first, second = words[: _POOL_WORDS // 2], words[_POOL_WORDS // 2 :]
+    even_a, odd_a, even_b, odd_b = keys[0], keys[1], keys[2], keys[3]
     one = np.uint64(0)
     other = np.uint64(0)
-    for i in range(POOL_PAIRS):
-        one += np.uint64(np.uint32(first[i] + first_keys[i])) * np.uint64(np.uint32(second[i] + second_keys[i]))
-        other += np.uint64(np.uint32(first[i] + first_keys[i + 1])) * np.uint64(
-            np.uint32(second[i] + second_keys[i + 1])
-        )
+    for i in range(_POOL_WORDS // 2):
+        a, b = first[i], second[i]
+        upper_a, upper_b = a >> _HALF, b >> _HALF
+        one += ((a + even_a[i]) & _LOW) * ((b + even_b[i]) & _LOW)
+        one += ((upper_a + odd_a[i]) & _LOW) * ((upper_b + odd_b[i]) & _LOW)
+        other += ((a + odd_a[i]) & _LOW) * ((b + odd_b[i]) & _LOW)
+        other += ((upper_a + even_a[i + 1]) & _LOW) * ((upper_b + even_b[i + 1]) & _LOW)
     features[POOL_PASSES * block] = one
     features[POOL_PASSES * block + 1] = other
 
 
 @_kernel
-def pool(source: Samples, pool_keys: _U32, features: _U64) -> None:
-    """Pool a half into uint64 `features`, two values for each block of 2048 bytes; the last is padded with zeros."""
+def _pool_at(source: Samples, start: int, keys: _U64, padded: _U64, features: _U64) -> None:
+    """Pool the block that begins at `start`; `padded`, uint64 (256), takes a copy where one is needed."""
     block_words = POOL_BLOCK_BYTES // source.itemsize
-    # A copy, because the half may start at an address that is no multiple of 4.
-    words = np.zeros(POOL_BLOCK_BYTES // 4, np.uint32)
-    copy = words.view(source.dtype)
-    for block in range(features.size // POOL_PASSES):
-        start = block * block_words
-        count = min(block_words, source.size - start)
-        _copy(source[start:], copy, count)
-        for i in range(count, block_words):
-            copy[i] = 0
-        _pool_block(words, pool_keys[0], pool_keys[1], features, block)
+    block, count = start // block_words, min(block_words, source.size - start)
+    if count == block_words and source.ctypes.data % 8 == 0:
+        _pool_block(source[start : start + block_words].view(np.uint64), keys, features, block)
+        return
+    copy = padded.view(source.dtype)
+    _copy(source[start:], copy, count)
+    for i in range(count, block_words):
+        copy[i] = 0
+    _pool_block(padded, keys, features, block)
+
+
+@_kernel
+def pool(source: Samples, keys: _U64, features: _U64) -> None:
+    """Pool a half into uint64 `features`, two values for each block of 2048 bytes; the last is padded with zeros."""
+    padded = np.empty(_POOL_WORDS, np.uint64)
+    for start in range(0, source.size, POOL_BLOCK_BYTES // source.itemsize):
+        _pool_at(source, start, keys, padded, features)
 
 
 @_kernel
 def run_round(
-    source: Samples, target: Samples, row_length: int, kernel: _U16, mix: _U16, seeds: _U32, decrypting: bool
+    source: Samples,
+    target: Samples,
+    row_length: int,
+    weights: _U16,
+    mix: _U16,
+    seeds: _U32,
+    decrypting: bool,
+    pool_keys: _U64,
+    features: _U64,
 ) -> None:
-    """Apply or undo one round on `target`; for 8-bit halves the words of `kernel` are in the upper byte."""
+    """Apply or undo one round on `target`; for 8-bit halves the words of `weights` are in the upper byte.
+
+    The new target is pooled into `features` on the way, while a block of it is in the first-level cache, unless
+    `features` is empty.
+    """
     word = target.dtype.type
     # A constant to the compiler, which keeps 16-bit lanes only for a shift that it knows.
     shift = np.uint16(8) if word(256) == word(0) else np.uint16(0)
     block_words = _BLOCK_BYTES // target.itemsize
     lanes, veils = _start_lanes(seeds)
-    words = np.empty(_BLOCK_BYTES // 8, np.uint64)
+    words, padded = np.empty(_BLOCK_BYTES // 8, np.uint64), np.empty(_POOL_WORDS, np.uint64)
     stream, veil = words.view(target.dtype), veils.view(target.dtype)
     coupled = np.zeros(block_words, np.uint16)
     taps = np.empty((3, block_words + 2), source.dtype)
@@ -201,11 +241,11 @@ def run_round(
         first = start - 1
         if first >= row_length and first + row_length + count + 2 <= source.size:
             up, mid, down = source[first - row_length :], source[first:], source[first + row_length :]
-            _convolve(up, mid, down, count, kernel, mix, coupled)
+            _convolve(up, mid, down, count, weights, mix, coupled)
         elif source.size > 0:  # the network of nothing is zero
             for row in range(3):
                 _gather(source, first + (row - 1) * row_length, count + 2, taps[row])
-            _convolve(taps[0], taps[1], taps[2], count, kernel, mix, coupled)
+            _convolve(taps[0], taps[1], taps[2], count, weights, mix, coupled)
         changed = target[start : start + count]
         if decrypting:
             for i in range(count):
@@ -213,11 +253,13 @@ def run_round(
         else:
             for i in range(count):
                 changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream[i] ^ veil[i]
+        if features.size > 0:
+            _pool_at(target, start, pool_keys, padded, features)
 
 
 @_kernel
-def _run_order(n_parts: int, seeds: _U32) -> npt.NDArray[np.int64]:
-    """Fisher-Yates over the runs: order[k] is the run that comes to place k."""
+def run_order(n_left: int, n_right: int, seeds: _U32) -> npt.NDArray[np.int64]:
+    """Fisher-Yates over the runs of each half: order[k] is the run that comes to place k, both counted in the half."""
     lanes, veils = _start_lanes(seeds)
     stream = np.empty(MAX_PARTS // 2, np.uint64)
     for start in range(0, stream.size, _BLOCK_BYTES // 8):
@@ -225,23 +267,29 @@ def _run_order(n_parts: int, seeds: _U32) -> npt.NDArray[np.int64]:
         _logistic_steps(lanes, words, veils)
         words ^= veils[: words.size]
     draws = stream.view(np.uint32)
-    order = np.arange(n_parts)
-    for draw in range(n_parts - 1):
-        last = n_parts - 1 - draw
-        chosen = np.int64((np.uint64(draws[draw]) * np.uint64(last + 1)) >> np.uint64(32))
-        order[last], order[chosen] = order[chosen], order[last]
-    return order
+    orders = np.empty(n_left + n_right, np.int64)
+    draw = 0
+    for order in (orders[:n_left], orders[n_left:]):
+        for place in range(order.size):
+            order[place] = place
+        for last in range(order.size - 1, 0, -1):
+            chosen = np.int64((np.uint64(draws[draw]) * np.uint64(last + 1)) >> np.uint64(32))
+            order[last], order[chosen] = order[chosen], order[last]
+            draw += 1
+    return orders
 
 
 @_kernel
-def move(source: Samples, target: Samples, run_length: int, n_parts: int, seeds: _U32, decrypting: bool) -> None:
-    """Write the words of `source` to `target` in the new order, or in the old one if `decrypting`."""
-    order = _run_order(n_parts, seeds)
-    for place in range(n_parts):
-        if decrypting:
-            here, there = place * run_length, order[place] * run_length
-        else:
+def move(source: Samples, target: Samples, n_left: int, run_length: int, seeds: _U32, decrypting: bool) -> None:
+    """Write the words of `source` to `target` in the new order of each half, or in the old one if `decrypting`."""
+    parts = n_left // run_length
+    orders = run_order(parts, (source.size - n_left) // run_length, seeds)
+    halves = ((source[:n_left], target[:n_left], orders[:parts]), (source[n_left:], target[n_left:], orders[parts:]))
+    for old, new, order in halves:
+        for place in range(order.size):
             here, there = order[place] * run_length, place * run_length
-        _copy(source[here:], target[there:], run_length)
-    tail = n_parts * run_length
-    _copy(source[tail:], target[tail:], source.size - tail)
+            if decrypting:
+                here, there = there, here
+            _copy(old[here:], new[there:], run_length)
+        tail = order.size * run_length
+        _copy(old[tail:], new[tail:], old.size - tail)
