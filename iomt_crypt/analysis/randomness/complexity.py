@@ -70,7 +70,7 @@ def linear_complexity(
     n_blocks = bits.size // block_size
     found = linear_complexities(bits[: n_blocks * block_size].reshape(n_blocks, block_size))
     sign = 1 if block_size % 2 == 0 else -1
-    mean = block_size / 2 + (9 - sign) / 36 - (block_size / 3 + 2 / 9) / 2.0**block_size
+    mean = block_size / 2 + (9 - sign) / 36 - (block_size / 3 + 2 / 9) * 2.0**-block_size
     deviations = sign * (found - mean) + 2 / 9
     classes = np.clip(np.ceil(deviations + 2.5).astype(np.int64), 0, 6)
     counts = np.bincount(classes, minlength=7)

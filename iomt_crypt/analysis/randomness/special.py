@@ -23,3 +23,9 @@ def normal_cdf(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Distribution function of the standard normal."""
     values: npt.NDArray[np.float64] = special.ndtr(x)
     return values
+
+
+def poisson_p_value(found: int, expected: float) -> float:
+    """Two-sided P-value of a Poisson count: twice the smaller tail, at most 1."""
+    below, above = special.pdtr(found, expected), special.pdtrc(found - 1, expected) if found else 1.0
+    return float(min(1.0, 2 * min(below, above)))
