@@ -63,14 +63,17 @@ class Literal:
 
     def decrypt(self, image: Image, key: bytes, nonce: bytes) -> Image:
         """Undo `encrypt`."""
-        order, stream = self._sequence(image.size, *self.parameters(key))
-        moved = image ^ stream.reshape(image.shape)
-        return _reposition(moved, np.argsort(order))
+        return self.decrypt_with(image, *self.parameters(key))
 
     def encrypt_with(self, image: Image, x: float, r: float) -> Image:
         """Encrypt under the map's start value and parameter instead of a key."""
         order, stream = self._sequence(image.size, x, r)
         return _reposition(image, order) ^ stream.reshape(image.shape)
+
+    def decrypt_with(self, image: Image, x: float, r: float) -> Image:
+        """Undo `encrypt_with`."""
+        order, stream = self._sequence(image.size, x, r)
+        return _reposition(image ^ stream.reshape(image.shape), np.argsort(order))
 
     def _sequence(self, n_samples: int, x: float, r: float) -> tuple[npt.NDArray[np.intp], Image]:
         n_parts = PARTS_PER_SIDE**2

@@ -76,7 +76,8 @@ def prolong(stream: Image, period: int, n_samples: int) -> Image:
 def _grow_order(order: Order, small: tuple[int, int], large: tuple[int, ...]) -> Order | None:
     """Turn an order of parts of a small image into the one of a large image; None if it is no order of parts."""
     for grid in _GRIDS:
-        if any(side % grid for side in (*small, *large)):
+        # Parts of one sample would fit every order, and say nothing about a larger image.
+        if any(side % grid for side in (*small, *large)) or min(small) <= grid:
             continue
         # What the first sample of each part says about it; then all other samples must agree.
         rows, columns = (side // grid for side in small)

@@ -2,8 +2,8 @@
 
 A lane of w bits takes x to floor(x (2^w - 1 - x) / 2^(w - 2)) modulo 2^w (docs/SPEC.md, with 32 for w). Alone this is a
 functional graph over 2^w states like any other. With the Weyl words the state is (x, step modulo 2^w) along one chain
-through a pair of lanes; as the Weyl words come back after exactly 2^w steps, the graph of 2^w steps at once, over all x,
-gives every cycle, and no period is shorter than 2^w.
+through a pair of lanes. As the Weyl words come back after exactly 2^w steps, the graph of 2^w steps at once, over all
+x, gives every cycle, and no period is shorter than 2^w.
 """
 
 from __future__ import annotations
