@@ -37,13 +37,15 @@ def frequency(bits: Bits, *, n_minimum: int = 100) -> list[Result]:
     return [Result("frequency", "", observed, erfc(observed / sqrt(2)), bits.size)]
 
 
-def block_frequency(bits: Bits, *, block_size: int = 128, n_minimum: int = 100) -> list[Result]:
+def block_frequency(bits: Bits, *, block_size: int | None = None, n_minimum: int = 100) -> list[Result]:
     """Frequency test within a block, section 2.2: are there as many ones as zeros in every block?
 
-    128 bits is the block of the publication's appendix B and of its program. (Its section 2.2.7 recommends fewer than
-    100 blocks, which at 10^6 bits would be blocks of more than 10^4 bits.) The statistic is chi-square.
+    `block_size` is M. None: 128 bits, the block of the publication's appendix B and of its program, and 20, its
+    smallest, below 1280 bits. (Its section 2.2.7 recommends fewer than 100 blocks, which at 10^6 bits would be blocks
+    of more than 10^4 bits.) The statistic is chi-square.
     """
-    bits = check_bits(bits, "block frequency", max(n_minimum, block_size))
+    bits = check_bits(bits, "block frequency", max(n_minimum, block_size or 1))
+    block_size = block_size or (128 if bits.size >= 1280 else 20)
     n_blocks = bits.size // block_size
     ones = bits[: n_blocks * block_size].reshape(n_blocks, block_size).sum(axis=1, dtype=np.int64)
     chi_square = 4 * block_size * float(((ones / block_size - 0.5) ** 2).sum())
@@ -71,8 +73,13 @@ def runs(bits: Bits, *, n_minimum: int = 100) -> list[Result]:
 #: These are exact to the digits given (the tests count them again); the publication rounds to four, for blocks of 10^4
 #: bits not even correctly, so that the P-values of its appendix differ from these in the third digit.
 _LONGEST_RUN: Final = (
-    (750_000, 10_000, 10, (0.08663231, 0.20820065, 0.24841858, 0.19391279, 0.12145849, 0.06801109, 0.07336609)),
-    (6_272, 128, 4, (0.11740358, 0.24295596, 0.24936348, 0.17517706, 0.10270107, 0.11239885)),
+    (
+        750_000,
+        10_000,
+        10,
+        (0.0866323111, 0.2082006484, 0.2484185819, 0.1939127867, 0.1214584851, 0.0680110893, 0.0733660975),
+    ),
+    (6_272, 128, 4, (0.1174035788, 0.2429559593, 0.2493634832, 0.1751770603, 0.1027010713, 0.1123988471)),
     (128, 8, 1, (0.21484375, 0.36718750, 0.23046875, 0.18750000)),
 )
 
