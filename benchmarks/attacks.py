@@ -60,12 +60,11 @@ def main() -> None:
 
 
 def pictures() -> list[Image]:
-    """Known images and, last, the one that is to be found: the next section of a series that is known."""
+    """Known images of 256 x 256 and, last, the one that is to be found: the next section of a series that is known."""
     sections, _ = ct_series(11, 4)
-    known = [_window(image, 60, 1400) for image in sections[:-1]]
+    *known, target = [_window(image[::2, ::2], 60, 1400) for image in sections]
     known += [_window(image, 130, 2600) for image in brain_sections(12, 3)]
-    known += [_window(radiograph(13)[:512, :512], 0, 4095)]
-    return [*known, _window(sections[-1], 60, 1400)]
+    return [*known, _window(radiograph(13)[::4, ::4], 0, 4095), target]
 
 
 def _window(image: npt.NDArray[np.uint16], low: int, high: int) -> Image:
