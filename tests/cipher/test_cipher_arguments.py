@@ -19,7 +19,12 @@ FRAME = np.arange(24, dtype=np.uint16).reshape(4, 6)
         (FRAME, {"key": 32}, TypeError, "^key must be bytes, got int$"),
         (FRAME, {"tweak": "0"}, TypeError, "^tweak must be bytes, got str$"),
         (FRAME, {"tweak": None}, TypeError, "^tweak must be bytes, got NoneType$"),
-        (FRAME, {"backend": "cuda"}, ValueError, "^backend must be 'auto', 'reference' or 'numba', got 'cuda'$"),
+        (
+            FRAME,
+            {"backend": "cuda"},
+            ValueError,
+            "^backend must be 'auto', 'reference', 'numba' or 'torch', got 'cuda'$",
+        ),
         (FRAME.astype(np.int16), {}, TypeError, "^samples must be uint8 or native uint16, got <i2$"),
         (FRAME.astype(">u2"), {}, TypeError, "^samples must be uint8 or native uint16, got >u2$"),
         (FRAME.astype(np.float32), {}, TypeError, "^samples must be uint8 or native uint16, got <f4$"),
