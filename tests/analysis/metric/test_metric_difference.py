@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from iomt_crypt.analysis.metric import critical_range, npcr_percent, uaci_percent
+from iomt_crypt.analysis.metric import critical_range, npcr, npcr_level, npcr_percent, uaci, uaci_percent
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,54 @@ def test_critical_range_refuses_nonsense(arguments):
     n_samples, word_bits, alpha = arguments
     with pytest.raises(ValueError, match="got"):
         critical_range(n_samples, word_bits, alpha=alpha)
+
+
+@pytest.mark.parametrize("side", [64, 128, 512])
+@pytest.mark.parametrize("word_bits", [8, 16])
+def test_the_exact_bound_of_npcr_keeps_its_level(side, word_bits):
+    """At most 5 % of ideal pairs fail, and one equal sample fewer allowed would make it more than 5 %."""
+    n_samples = side * side
+    bound = critical_range(n_samples, word_bits, exact=True).npcr_minimum
+    most_equal = round(n_samples * (1 - bound / 100))
+    law = stats.binom(n_samples, 2.0**-word_bits)
+    assert law.sf(most_equal) <= 0.05 < law.sf(most_equal - 1)
+    assert npcr_level(n_samples, word_bits) == pytest.approx(law.cdf(most_equal))
+
+
+def test_an_npcr_on_the_exact_bound_passes():
+    first = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    second = first ^ np.uint16(1)
+    allowed = round(65536 * (1 - critical_range(65536, 16, exact=True).npcr_minimum / 100))
+    second.reshape(-1)[:allowed] = first.reshape(-1)[:allowed]
+    assert npcr(first, second).passed
+    second.reshape(-1)[: allowed + 1] = first.reshape(-1)[: allowed + 1]
+    assert npcr(first, second).passed is False
+
+
+def test_the_normal_bound_is_wrong_for_few_equal_samples():
+    """128 x 128 words of 16 bits: 0.25 equal ones expected. The normal bound forbids two, which is 2.6 %, not 5 %."""
+    n_samples = 128 * 128
+    law = stats.binom(n_samples, 2.0**-16)
+    normal = critical_range(n_samples, 16).npcr_minimum
+    failing = law.sf(np.floor(n_samples * (1 - normal / 100)))
+    assert 0.02 < failing < 0.03
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ideal_pairs_pass_as_often_as_they_should(dtype):
+    rng = np.random.default_rng([2011, np.dtype(dtype).itemsize])
+    word_bits = 8 * np.dtype(dtype).itemsize
+    pairs = rng.integers(0, 1 << word_bits, (1000, 2, 64, 64), dtype)
+    n_npcr = sum(bool(npcr(*pair).passed) for pair in pairs)
+    n_uaci = sum(bool(uaci(*pair).passed) for pair in pairs)
+    assert abs(n_npcr / 1000 - npcr_level(64 * 64, word_bits)) < 4 * np.sqrt(0.05 * 0.95 / 1000)
+    assert abs(n_uaci / 1000 - 0.95) < 4 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_better_than_ideal_fails():
+    """Figures such as 35 % are outside, whatever they are claimed to be."""
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, 256, (2, 256, 256), np.uint8)
+    second[:26] = first[:26] ^ np.uint8(128)  # a tenth of the rows, half the cell apart
+    assert uaci(first, second).value > 35
+    assert uaci(first, second).passed is False
