@@ -45,7 +45,7 @@ def mean_squared_error(first: Samples, second: Samples) -> float:
             f"{second.dtype}"
         )
     difference = first.reshape(-1).astype(np.float64) - second.reshape(-1)
-    return float(difference @ difference) / first.size
+    return float((difference * difference).mean())
 
 
 def psnr_db(first: Samples, second: Samples) -> float:
