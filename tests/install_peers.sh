@@ -2,7 +2,8 @@
 # Installs the real peers that the tests talk to, where this machine lets us; says plainly what is missing otherwise.
 # With CI=true a missing peer fails the tests that need it; without, those tests are skipped by name.
 set -u
-declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools)
+declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
+  [dieharder]=dieharder [ent]=ent)
 
 missing() {
   for command in "${!package[@]}"; do

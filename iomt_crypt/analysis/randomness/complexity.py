@@ -6,6 +6,7 @@ from math import log, sqrt
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from iomt_crypt.analysis.randomness.kernel import linear_complexities, matrix_ranks
 from iomt_crypt.analysis.randomness.result import Bits, Result, check_bits, chi_square_result
@@ -69,9 +70,19 @@ def linear_complexity(
     bits = check_bits(bits, "linear complexity", max(n_minimum, block_size))
     n_blocks = bits.size // block_size
     found = linear_complexities(bits[: n_blocks * block_size].reshape(n_blocks, block_size))
+    return [judge_complexities(found, block_size, probabilities, bits.size)]
+
+
+def judge_complexities(
+    found: npt.NDArray[np.int64],
+    block_size: int,
+    probabilities: tuple[float, ...] = _COMPLEXITY_CLASSES,
+    n_bits: int = 0,
+) -> Result:
+    """Chi-square of the classes of T (2.10.4) that the linear complexities of blocks fall into."""
     sign = 1 if block_size % 2 == 0 else -1
     mean = block_size / 2 + (9 - sign) / 36 - (block_size / 3 + 2 / 9) * 2.0**-block_size
     deviations = sign * (found - mean) + 2 / 9
     classes = np.clip(np.ceil(deviations + 2.5).astype(np.int64), 0, 6)
     counts = np.bincount(classes, minlength=7)
-    return [chi_square_result("linear complexity", "", counts, np.array(probabilities), bits.size)]
+    return chi_square_result("linear complexity", "", counts, np.array(probabilities), n_bits)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iomt_crypt.analysis.randomness import spacing
-from iomt_crypt.analysis.randomness.complexity import linear_complexity, rank_probability
-from iomt_crypt.analysis.randomness.kernel import compiled
+from iomt_crypt.analysis.randomness.complexity import judge_complexities, rank_probability
+from iomt_crypt.analysis.randomness.kernel import compiled, linear_complexities
 from iomt_crypt.analysis.randomness.lane import Words
 from iomt_crypt.analysis.randomness.result import Bits, Result, chi_square_result
 from iomt_crypt.analysis.randomness.special import erfc
@@ -79,8 +79,8 @@ def correlations(words: Words) -> list[Result]:
 def matrix_ranks(words: Words) -> Result:
     """Test ranks over GF(2) of 1024 x 1024 matrices, each filled from one bit plane of one lane.
 
-    Linear generators have planes of low rank. The statistic is chi-square of 3 classes. From fewer than 2^20 steps a
-    lane fills no matrix, and lanes are joined.
+    Linear generators have planes of low rank. The statistic is the lowest rank; the P-value is of that rank and of the
+    chi-square of 3 classes together. From fewer than 2^20 steps a lane fills no matrix, and lanes are joined.
     """
     size = _MATRIX_ROWS * _MATRIX_ROWS
     ranks = []
@@ -93,8 +93,17 @@ def matrix_ranks(words: Words) -> Result:
             ranks.append(large_rank(rows))
     full = [rank_probability(rank, _MATRIX_ROWS, _MATRIX_ROWS) for rank in (_MATRIX_ROWS, _MATRIX_ROWS - 1)]
     counts = np.bincount(np.minimum(_MATRIX_ROWS - np.array(ranks), 2), minlength=3)
-    probabilities = np.array([*full, 1 - sum(full)])
-    return chi_square_result("matrix rank, 1024 x 1024", "bit planes", counts, probabilities, size * len(ranks))
+    classes = chi_square_result("", "", counts, np.array([*full, 1 - sum(full)]), 0)
+    # A rank that is d below the full one has about the probability 2^(-d^2).
+    lowest = min(ranks)
+    low = sum(rank_probability(rank, _MATRIX_ROWS, _MATRIX_ROWS) for rank in range(lowest - 8, lowest + 1))
+    p_value = _of_two(classes.p_value, -expm1(len(ranks) * log1p(-low)))
+    return Result("matrix rank, 1024 x 1024", "bit planes", lowest, p_value, size * len(ranks))
+
+
+def _of_two(first: float, second: float) -> float:
+    """P-value of the smaller of two."""
+    return min(1.0, 2 * min(first, second))
 
 
 @compiled
@@ -120,10 +129,22 @@ def large_rank(rows: _U64) -> int:
 
 
 def plane_complexity(words: Words) -> Result:
-    """Test the linear complexity of 2^14 successive bits of each plane; chi-square as in SP 800-22, section 2.10."""
-    blocks = [bit_plane(words[:_COMPLEXITY_BLOCK], lane, bit) for lane in range(0, LANES, 16) for bit in range(_BITS)]
-    row = linear_complexity(np.concatenate(blocks), block_size=_COMPLEXITY_BLOCK)[0]
-    return Result("linear complexity of 16384 bits", "bit planes", row.statistic, row.p_value, row.n_bits)
+    """Test the linear complexity of 2^14 successive bits of each plane of eight lanes.
+
+    The statistic is the largest distance from 2^13; the P-value is of that distance and of the chi-square of SP 800-22,
+    section 2.10, together.
+    """
+    planes = [
+        bit_plane(words[:_COMPLEXITY_BLOCK], lane, bit) for lane in range(0, LANES, LANES // 8) for bit in range(_BITS)
+    ]
+    bits = np.concatenate(planes)
+    found = linear_complexities(bits.reshape(len(planes), _COMPLEXITY_BLOCK))
+    farthest = int(np.abs(found - _COMPLEXITY_BLOCK // 2).max())
+    # Of 2^n sequences 2^(2L - 1) have the complexity L up to n/2, and 2^(2n - 2L) have L above (SP 800-22, 3.10).
+    tail = min(1.0, 2.0 ** (1 - 2 * farthest))
+    chi_square = judge_complexities(found, _COMPLEXITY_BLOCK).p_value
+    p_value = _of_two(chi_square, -expm1(len(planes) * log1p(-tail)) if tail < 1 else 1.0)
+    return Result("linear complexity of 16384 bits", "bit planes", farthest, p_value, bits.size)
 
 
 def spectral_line(words: Words) -> Result:
