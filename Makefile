@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench attacks docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## send, encrypt, store, fetch, decrypt, compare; SRC=folder for your own studies
@@ -23,6 +23,9 @@ check: $(VENV)/.test ## format, lint, types, and the direction of imports
 
 bench: $(VENV)/.test ## speed, as ratios against a peer in the same run
 	$(BIN)/pytest --benchmark-only --benchmark-disable-gc -p no:xdist benchmarks
+
+attacks: $(VENV)/.test ## every attack on every cipher; writes the tables of docs/ATTACKS.md
+	$(BIN)/python -m benchmarks.attacks
 
 docs: $(VENV)/.test ## the command line reference, from the commands themselves
 	$(BIN)/typer iomt_crypt.cli.app utils docs --name iomt-crypt --title "Command line" --output docs/CLI.md
