@@ -219,4 +219,4 @@ class _Chunk:
 
     def _send(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Copy small arrays to the device of the frames."""
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._words.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._words.device)

@@ -36,15 +36,17 @@ def couple(source: Tensor, n_target: int, row_length: int, kernels: Tensor, mixe
     """
     margin = row_length + 1
     ring = _ring(source, -margin, n_target + 2 * margin).unsqueeze(1)
-    hidden = kernels[:, :, const.TAPS, None].expand(-1, -1, n_target).contiguous()
-    for tap in range(const.TAPS):
+    *weights, bias = kernels.unsqueeze(3).unbind(2)
+    hidden = bias.expand(-1, -1, n_target).contiguous()
+    for tap, weight in enumerate(weights):
         start = margin + (tap // 3 - 1) * row_length + tap % 3 - 1
-        hidden.addcmul_(ring[:, :, start : start + n_target], kernels[:, :, tap, None])
-    above, below = mixes[:, :, 0, None], mixes[:, :, 1, None]
+        hidden.addcmul_(ring.narrow(2, start, n_target), weight)
+    above, below = mixes.unsqueeze(3).unbind(2)
     # above * relu(h) + below * (relu(h) - h), with the rectifier in place
     total = hidden * -below
     total.addcmul_(hidden.clamp_min_(0), above + below)
-    return total[:, 0].add_(total[:, 1])
+    first, second = total.unbind(1)
+    return first.add_(second)
 
 
 def _ring(source: Tensor, start: int, length: int) -> Tensor:
@@ -112,12 +114,13 @@ def logistic(seeds: Tensor, size_bytes: int) -> Tensor:
     products = torch.empty_like(weyl)
     complement = torch.empty_like(state)
     even, odd = state[:, 0::2], state[:, 1::2]
+    from_even, from_odd = products[:, :, 0::2].unbind(), products[:, :, 1::2].unbind()
     # The only loop in time: few and small operations, nothing allocated.
-    for product, word in zip(products.unbind(), weyl.unbind(), strict=True):
+    for step, (product, word) in enumerate(zip(products.unbind(), weyl.unbind(), strict=True)):
         torch.bitwise_xor(state, _MASK, out=complement)
         torch.mul(state, complement, out=product)  # below 2^62, so that shifts see no sign
-        torch.bitwise_right_shift(product[:, 1::2], 30, out=even)
-        torch.bitwise_right_shift(product[:, 0::2], 30, out=odd)
+        torch.bitwise_right_shift(from_odd[step], 30, out=even)
+        torch.bitwise_right_shift(from_even[step], 30, out=odd)
         state.add_(word).bitwise_and_(_MASK)
     words = _rows((products >> 8).bitwise_xor_(weyl), n_frames)
     veils = _rows(products >> 24, n_frames)
