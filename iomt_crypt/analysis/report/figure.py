@@ -142,12 +142,15 @@ def _encoded(figure: Figure, name: str) -> tuple[bytes, str]:
     paper, page = io.BytesIO(), io.BytesIO()
     figure.savefig(paper, format="png", dpi=_PAPER_DPI, facecolor="white", metadata={"Software": None})
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    # The salt makes the names in this element its own (several share one page) and the same in every run.
+    # With a salt the names in the element are the same in every run.
     salt: Any = {"svg.hashsalt": name}
     with mpl.rc_context(salt):
         figure.savefig(page, format="svg", dpi=160, transparent=True, metadata=nothing)
     svg = page.getvalue().decode()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    # Several share one page, and matplotlib calls its groups the same in each of them.
+    for before in (' id="', '="#', "url(#"):
+        svg = svg.replace(before, f"{before}{name}-")
     # Sizes come from the page; the viewBox keeps the proportions.
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     return paper.getvalue(), re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
