@@ -74,15 +74,16 @@ def keys(subject: Subject) -> Section:
         ),
         ("Search by a quantum computer (Grover)", f"{4 * KEY_BYTES} bits of work", "half of the key's bits"),
         (
-            "Two given frames, one key: same features in a round",
+            "Two frames with the same pooled features",
             "probability 2^-64 at most",
-            "collision bound of the universal hash; then two frames share a key stream. Suites use every key for one "
-            "object only",
+            "bound of the universal hash for two frames under one key, tweak and geometry: some 2^32 such frames are "
+            "the limit. Suites give every object a key and every frame a tweak of its own",
         ),
         (
             "Effective strength of the image cipher",
             "not known, 256 bits at most",
-            "it has no proof and has not been analysed by others; AES-256-GCM in hybrid-1 does not depend on it",
+            "there is no proof, and nobody outside of the project has examined it; in hybrid-1 AES-256-GCM does not "
+            "depend on it",
         ),
     )
     text = (
@@ -112,4 +113,9 @@ def limits(subject: Subject) -> Section:
         "of an installation, about the clear header of a DICOM object, or about who holds an identity.",
         decides,
     )
+    if not subject.measurable:
+        text += (
+            "A frame of a few words is a small domain: under one key and tweak a single word is combined with a "
+            "constant, and a handful can be told from random with few queries.",
+        )
     return Section("limits", "What this report does not prove", text)

@@ -20,6 +20,7 @@ from iomt_crypt.analysis.metric import (
     adjacent_correlation,
     entropy_bits,
     ideal_entropy,
+    npcr_level,
     plain_trials,
 )
 from iomt_crypt.analysis.metric.difference import ideal_uaci_percent, uaci_deviation_percent
@@ -79,6 +80,12 @@ def trials(request) -> list[Trials]:
 def test_npcr_and_uaci_are_in_wus_ranges(trials):
     inside = [each.inside() for each in trials]
     npcr, uaci = (np.concatenate([pair[k] for pair in inside]) for k in (0, 1))
+    # Shown by pytest -s: docs/REPORT.md quotes it.
+    level = np.mean([npcr_level(each.n_samples, each.word_bits) for each in trials])
+    print(
+        f"\n{len(trials)} images, {npcr.size} trials: "
+        f"NPCR in range {100 * npcr.mean():.2f} % (ideal {100 * level:.2f} %), UACI in range {100 * uaci.mean():.2f} % (ideal 95 %)"
+    )
     assert npcr.size >= N_TRIALS
     assert npcr.mean() >= MINIMUM_INSIDE
     assert uaci.mean() >= MINIMUM_INSIDE
