@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench attacks docs clean
+.PHONY: demo test check bench compare attacks docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## send, encrypt, store, fetch, decrypt, compare; SRC=folder for your own studies
@@ -24,8 +24,15 @@ check: $(VENV)/.test ## format, lint, types, and the direction of imports
 bench: $(VENV)/.test ## speed, as ratios against a peer in the same run
 	$(BIN)/pytest --benchmark-only --benchmark-disable-gc -p no:xdist benchmarks
 
+compare: $(VENV)/.test ## image ciphers side by side: metrics, attacks, speed; writes docs/COMPARISON.md
+	$(BIN)/python -m benchmarks.compare
+
 attacks: $(VENV)/.test ## every attack on every cipher; writes the tables of docs/ATTACKS.md
 	$(BIN)/python -m benchmarks.attacks
+
+.PHONY: ablation
+ablation: $(VENV)/.test ## what each stage buys, and trained against key-derived weights; writes docs/ABLATION.md
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.ablation $(STEPS)
 
 docs: $(VENV)/.test ## the command line reference, from the commands themselves
 	$(BIN)/typer iomt_crypt.cli.app utils docs --name iomt-crypt --title "Command line" --output docs/CLI.md

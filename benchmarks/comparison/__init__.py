@@ -1,0 +1,1 @@
+"""What `python -m benchmarks.compare` is made of: images, measurements, the document, the picture."""
