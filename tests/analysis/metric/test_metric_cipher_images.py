@@ -84,7 +84,8 @@ def test_npcr_and_uaci_are_in_wus_ranges(trials):
     level = np.mean([npcr_level(each.n_samples, each.word_bits) for each in trials])
     print(
         f"\n{len(trials)} images, {npcr.size} trials: "
-        f"NPCR in range {100 * npcr.mean():.2f} % (ideal {100 * level:.2f} %), UACI in range {100 * uaci.mean():.2f} % (ideal 95 %)"
+        f"NPCR in range {100 * npcr.mean():.2f} % (ideal {100 * level:.2f} %), "
+        f"UACI in range {100 * uaci.mean():.2f} % (ideal 95 %)"
     )
     assert npcr.size >= N_TRIALS
     assert npcr.mean() >= MINIMUM_INSIDE
