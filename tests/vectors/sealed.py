@@ -90,9 +90,17 @@ def _suite_rejects(base: Case) -> list[Case]:
     fields = {k: v for k, v in base.items() if k not in ("units", "image_key", "tag_key", "name")}
     first, second = base["units"][0], base["units"][1]
     good = {**fields, "i": 1, "stored": second["stored"], "tag": second["tag"]}
-    stored, tag, uid = good["stored"], good["tag"], good["uid"]
-    other = "chaos-cnn-1" if base["suite"] == "hybrid-1" else "hybrid-1"
-    changes: dict[str, Case] = {
+    about = {"kind": "suite", "base": base["name"], "outcome": AUTHENTICATION}
+    return [
+        {**good, **about, **change, "name": f"{base['suite']} {what}", "changed": sorted(change)}
+        for what, change in {**_unit_changes(good, first), **_object_changes(good)}.items()
+    ]
+
+
+def _unit_changes(good: Case, first: Case) -> dict[str, Case]:
+    """In what is kept for a unit; `first` is another unit of the object."""
+    stored, tag = good["stored"], good["tag"]
+    return {
         "stored: first bit": {"stored": _flip(stored, 0)},
         "stored: last bit": {"stored": _flip(stored, -1)},
         "stored: a word less": {"stored": stored[:-4]},
@@ -110,6 +118,15 @@ def _suite_rejects(base: Case) -> list[Case]:
         "i: 0": {"i": 0},
         "i: 2": {"i": 2},
         "i: N": {"i": 3},
+    }
+
+
+def _object_changes(good: Case) -> dict[str, Case]:
+    """In what holds for the whole object."""
+    stored, tag, uid = good["stored"], good["tag"], good["uid"]
+    moved = uid[-1].encode("ascii").hex() + stored
+    other = "chaos-cnn-1" if good["suite"] == "hybrid-1" else "hybrid-1"
+    return {
         "N: one less": {"N": 2},
         "N: one more": {"N": 4},
         "N: 0": {"N": 0},
@@ -119,16 +136,16 @@ def _suite_rejects(base: Case) -> list[Case]:
         "w: 8": {"w": 8},
         "row length: one less": {"row_length": 7},
         "row length: 0": {"row_length": 0},
-        "object id: a bit": {"object_id": _flip(base["object_id"], 77)},
-        "data key: a bit": {"data_key": _flip(base["data_key"], 200)},
+        "object id: a bit": {"object_id": _flip(good["object_id"], 77)},
+        "data key: a bit": {"data_key": _flip(good["data_key"], 200)},
         "UID: another digit": {"uid": uid[:-1] + "2"},
         "UID: a digit less": {"uid": uid[:-1]},
         "UID: a digit more": {"uid": uid + "0"},
         "UID: padded": {"uid": uid + "\0"},
-        "UID and stored: the last digit moved": {"uid": uid[:-1], "stored": uid[-1].encode().hex() + stored},
+        "UID and stored: the last digit moved": {"uid": uid[:-1], "stored": moved},
         "UID, stored and unit size: the last digit moved": {
             "uid": uid[:-1],
-            "stored": uid[-1].encode().hex() + stored,
+            "stored": moved,
             "unit_size": 65,
             "w": 8,
         },
@@ -138,11 +155,6 @@ def _suite_rejects(base: Case) -> list[Case]:
             "tag": tag.ljust(64, "0")[: 2 * SUITES[other].tag_bytes],
         },
     }
-    about = {"kind": "suite", "base": base["name"], "outcome": AUTHENTICATION}
-    return [
-        {**good, **about, **change, "name": f"{base['suite']} {what}", "changed": sorted(change)}
-        for what, change in changes.items()
-    ]
 
 
 def _cipher_rejects() -> list[Case]:
