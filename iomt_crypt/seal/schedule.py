@@ -18,10 +18,23 @@ OBJECT_ID_BYTES = 16
 
 @dataclass(frozen=True, repr=False)
 class ObjectKey:
-    """The data key of one object and the random identity it is bound to."""
+    """The data key of one object, 32 bytes, and the random identity it is bound to, 16 bytes.
+
+    Raises
+    ------
+    ValueError
+        One of them has another length.
+    """
 
     data_key: bytes
     object_id: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.data_key) != KEY_BYTES or len(self.object_id) != OBJECT_ID_BYTES:
+            raise ValueError(
+                f"data key and object id must be {KEY_BYTES} and {OBJECT_ID_BYTES} bytes, "
+                f"got {len(self.data_key)} and {len(self.object_id)}"
+            )
 
     @classmethod
     def generate(cls) -> ObjectKey:

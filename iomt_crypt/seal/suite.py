@@ -88,7 +88,7 @@ class Suite(ABC):
         self._image(cipher.decrypt_into, index, frame)
 
     def _check(self, index: int, frame: memoryview, tag: bytes) -> None:
-        if not self._fits(index, frame):
+        if not self._fits(index, frame) or len(tag) != self.tag_bytes:
             raise AuthenticationError
         self._unprotect(index, frame, tag)
 
