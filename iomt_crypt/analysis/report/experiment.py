@@ -62,6 +62,8 @@ def make_report(path: Path, settings: Settings, *, track: Track = iter) -> Repor
     if not subject.measurable:
         notes.append(f"With {subject.image.size} words the frame is too small for statistics, which need 1024.")
     frame = subject.frame
+    if frame.look.photometric == "PALETTE COLOR":
+        notes.append("The words are indices of a colour palette, and are shown as grey values.")
     return Report(
         name=frame.name,
         software=f"iomt-crypt {__version__}",
