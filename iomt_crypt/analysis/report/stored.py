@@ -103,7 +103,7 @@ def limits(subject: Subject) -> Section:
         else "The suite chaos-cnn-1 is for research: nothing standard protects its pixels. Use hybrid-1 for patients."
     )
     share = f"{100 * subject.settings.alpha:g} %"
-    text = (
+    text: tuple[str, ...] = (
         "Passing is necessary and not sufficient. Ciphers that were broken with a few chosen images had passed such "
         "tests, and AES in counter mode under a nonce that never changes passes those of single images. The figures "
         "find ciphers that are bad, and never show that one is good.",
