@@ -45,6 +45,7 @@ _HALF = np.uint64(32)
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
 _U64 = npt.NDArray[np.uint64]
+_Arrays = tuple[_U64, ...]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -82,11 +83,7 @@ def _convolve(up: Samples, mid: Samples, down: Samples, count: int, weights: _U1
 
 @_kernel
 def _copy(source: Samples, target: Samples, count: int) -> None:
-    """Copy words between arrays that do not overlap.
-
-    A slice assignment would look for overlap first, which costs more than a short run. In a loop over an array with an
-    offset in its index numba checks each index for being negative; hence slices as arguments.
-    """
+    """Copy words between arrays that do not overlap; a slice assignment would look for overlap first."""
     for i in range(count):
         target[i] = source[i]
 
@@ -118,16 +115,15 @@ def _step(x: Any, y: Any, w: Any, v: Any) -> tuple[Any, Any, Any, Any]:
 
 
 @_kernel
-def _logistic_steps(lanes: _U64, words: _U64, veils: _U64) -> None:
-    """Take four steps of all lanes: their words to uint64 (256), their veils to as many places behind what is kept.
+def _logistic_steps(lanes: _Arrays, words: _U64, veils: _Arrays) -> None:
+    """Take four steps of all lanes; words and veils as `_start_lanes` describes them.
 
-    The key stream is `words` and `veils`, exclusive or, from their beginnings: `veils` begins with the last veils of
-    the step before.
+    Slices are made outside, as each costs two atomic operations, and a signed index with an offset a check.
     """
-    even, odd, even_weyl, odd_weyl = lanes[0], lanes[1], lanes[2], lanes[3]
-    even_step, odd_step = lanes[4], lanes[5]
-    _copy(veils[_BLOCK_STEPS * _PAIRS :], veils, _VEIL_PAIRS)
-    fresh = veils[_VEIL_PAIRS:]
+    even, odd, even_weyl, odd_weyl, even_step, odd_step = lanes
+    stream_veils, fresh, last = veils
+    for i in range(_VEIL_PAIRS):
+        stream_veils[i] = last[i]
     for pair in range(_PAIRS):
         x, y, w, v = even[pair], odd[pair], even_weyl[pair], odd_weyl[pair]
         for t in range(_BLOCK_STEPS):
@@ -138,10 +134,12 @@ def _logistic_steps(lanes: _U64, words: _U64, veils: _U64) -> None:
 
 
 @_kernel
-def _start_lanes(seeds: _U32) -> tuple[_U64, _U64]:
+def _start_lanes(seeds: _U32) -> tuple[_Arrays, _Arrays]:
     """Spread the seeds, uint32 (3, 128), over even and odd lanes, and take the first step.
 
-    Returns lanes, uint64 (6, 64): states, Weyl words, increments; and veils, uint64 (272), which end with the first.
+    Returns states, Weyl words and increments of even and odd lanes, six times uint64 (64); and of the veils, uint64
+    (272), the whole, what four steps fill, and the end, which becomes the beginning of the next. The key stream is
+    words and veils, exclusive or, from their beginnings.
     """
     lanes = np.empty((6, _PAIRS), np.uint64)
     veils = np.zeros(_BLOCK_STEPS * _PAIRS + _VEIL_PAIRS, np.uint64)
@@ -153,30 +151,30 @@ def _start_lanes(seeds: _U32) -> tuple[_U64, _U64]:
         _, veil, x, y = _step(np.uint64(seeds[0, even]), np.uint64(seeds[0, odd]), w, v)
         lanes[0, pair], lanes[1, pair], lanes[2, pair], lanes[3, pair] = x, y, w, v
         lanes[4, pair], lanes[5, pair] = w_step, v_step
-        if pair >= _PAIRS - _VEIL_PAIRS:
-            veils[_BLOCK_STEPS * _PAIRS - _PAIRS + _VEIL_PAIRS + pair] = veil
-    return lanes, veils
+        veils[veils.size - _PAIRS + pair] = veil
+    rows = (lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5])
+    return rows, (veils, veils[_VEIL_PAIRS:], veils[_BLOCK_STEPS * _PAIRS :])
 
 
 @_kernel
-def split_keys(pool_keys: _U32) -> _U64:
-    """Spread the pool keys, uint32 (2, 257), over 64 bits each: even and odd places of either."""
+def split_keys(pool_keys: _U32) -> _Arrays:
+    """Spread the pool keys, uint32 (2, 257), over 64 bits each: even and odd places of either, four times (129)."""
     split = np.zeros((4, POOL_PAIRS // 2 + 1), np.uint64)
     for i in range(POOL_KEY_PAIRS):
         split[i % 2, i // 2] = pool_keys[0, i]
         split[2 + i % 2, i // 2] = pool_keys[1, i]
-    return split
+    return split[0], split[1], split[2], split[3]
 
 
 @_kernel
-def _pool_block(words: _U64, keys: _U64, features: _U64, block: int) -> None:
+def _pool_block(words: _U64, start: Any, keys: _Arrays, features: _U64, block: int) -> None:
     """Write the two 64-bit NH values of a block: a uint64 is two words, and pairs of equal place need no repacking."""
-    first, second = words[: _POOL_WORDS // 2], words[_POOL_WORDS // 2 :]
-    even_a, odd_a, even_b, odd_b = keys[0], keys[1], keys[2], keys[3]
+    even_a, odd_a, even_b, odd_b = keys
     one = np.uint64(0)
     other = np.uint64(0)
+    second = start + np.uint64(_POOL_WORDS // 2)
     for i in range(_POOL_WORDS // 2):
-        a, b = first[i], second[i]
+        a, b = words[start + np.uint64(i)], words[second + np.uint64(i)]
         upper_a, upper_b = a >> _HALF, b >> _HALF
         one += ((a + even_a[i]) & _LOW) * ((b + even_b[i]) & _LOW)
         one += ((upper_a + odd_a[i]) & _LOW) * ((upper_b + odd_b[i]) & _LOW)
@@ -187,26 +185,32 @@ def _pool_block(words: _U64, keys: _U64, features: _U64, block: int) -> None:
 
 
 @_kernel
-def _pool_at(source: Samples, start: int, keys: _U64, padded: _U64, features: _U64) -> None:
-    """Pool the block that begins at `start`; `padded`, uint64 (256), takes a copy where one is needed."""
-    block_words = POOL_BLOCK_BYTES // source.itemsize
-    block, count = start // block_words, min(block_words, source.size - start)
-    if count == block_words and source.ctypes.data % 8 == 0:
-        _pool_block(source[start : start + block_words].view(np.uint64), keys, features, block)
-        return
-    copy = padded.view(source.dtype)
-    _copy(source[start:], copy, count)
-    for i in range(count, block_words):
-        copy[i] = 0
-    _pool_block(padded, keys, features, block)
+def _whole_blocks(half: Samples) -> _U64:
+    """The blocks that can be pooled where they lie; none if the half begins at an address that is no multiple of 8."""
+    block_words = POOL_BLOCK_BYTES // half.itemsize
+    count = half.size // block_words * block_words if half.ctypes.data % 8 == 0 else 0
+    return half[:count].view(np.uint64)
 
 
 @_kernel
-def pool(source: Samples, keys: _U64, features: _U64) -> None:
-    """Pool a half into uint64 `features`, two values for each block of 2048 bytes; the last is padded with zeros."""
-    padded = np.empty(_POOL_WORDS, np.uint64)
-    for start in range(0, source.size, POOL_BLOCK_BYTES // source.itemsize):
-        _pool_at(source, start, keys, padded, features)
+def _pool_at(half: Samples, block: int, whole: _U64, keys: _Arrays, features: _U64) -> None:
+    """Pool one block, from a copy padded with zeros if it is not among the `whole` ones."""
+    if (block + 1) * _POOL_WORDS <= whole.size:
+        _pool_block(whole, np.uint64(block * _POOL_WORDS), keys, features, block)
+        return
+    padded = np.zeros(_POOL_WORDS, np.uint64)
+    block_words = POOL_BLOCK_BYTES // half.itemsize
+    start = block * block_words
+    _copy(half[start:], padded.view(half.dtype), min(block_words, half.size - start))
+    _pool_block(padded, np.uint64(0), keys, features, block)
+
+
+@_kernel
+def pool(half: Samples, keys: _Arrays, features: _U64) -> None:
+    """Pool a half into uint64 `features`, two values for each block of 2048 bytes."""
+    whole = _whole_blocks(half)
+    for block in range(features.size // POOL_PASSES):
+        _pool_at(half, block, whole, keys, features)
 
 
 @_kernel
@@ -218,7 +222,7 @@ def run_round(
     mix: _U16,
     seeds: _U32,
     decrypting: bool,
-    pool_keys: _U64,
+    pool_keys: _Arrays,
     features: _U64,
 ) -> None:
     """Apply or undo one round on `target`; for 8-bit halves the words of `weights` are in the upper byte.
@@ -231,8 +235,8 @@ def run_round(
     shift = np.uint16(8) if word(256) == word(0) else np.uint16(0)
     block_words = _BLOCK_BYTES // target.itemsize
     lanes, veils = _start_lanes(seeds)
-    words, padded = np.empty(_BLOCK_BYTES // 8, np.uint64), np.empty(_POOL_WORDS, np.uint64)
-    stream, veil = words.view(target.dtype), veils.view(target.dtype)
+    words, whole = np.empty(_BLOCK_BYTES // 8, np.uint64), _whole_blocks(target)
+    stream, veil = words.view(target.dtype), veils[0].view(target.dtype)
     coupled = np.zeros(block_words, np.uint16)
     taps = np.empty((3, block_words + 2), source.dtype)
     for start in range(0, target.size, block_words):
@@ -254,7 +258,7 @@ def run_round(
             for i in range(count):
                 changed[i] = word(changed[i] + word(coupled[i] >> shift)) ^ stream[i] ^ veil[i]
         if features.size > 0:
-            _pool_at(target, start, pool_keys, padded, features)
+            _pool_at(target, start // block_words, whole, pool_keys, features)
 
 
 @_kernel
@@ -265,7 +269,7 @@ def run_order(n_left: int, n_right: int, seeds: _U32) -> npt.NDArray[np.int64]:
     for start in range(0, stream.size, _BLOCK_BYTES // 8):
         words = stream[start : start + _BLOCK_BYTES // 8]
         _logistic_steps(lanes, words, veils)
-        words ^= veils[: words.size]
+        words ^= veils[0][: words.size]
     draws = stream.view(np.uint32)
     orders = np.empty(n_left + n_right, np.int64)
     draw = 0

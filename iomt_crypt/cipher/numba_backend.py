@@ -21,7 +21,7 @@ if sys.byteorder != "little":  # the kernels view words as the bytes of a little
 _ALIGNMENT = 64
 _BUFFERS = threading.local()
 #: Compiled functions of kernel.py, each of which can fail to be cached once.
-_KERNELS = 13
+_KERNELS = 14
 _PREPARED: set[int] = set()
 
 

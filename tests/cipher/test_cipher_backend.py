@@ -75,7 +75,7 @@ def test_a_kernel_that_cannot_be_cached_is_compiled_all_the_same():
     assert kernel._kernel(namespace["double"])(21) == 42
 
 
-@pytest.mark.parametrize(("n_failures", "works"), [(0, True), (3, True), (13, True), (14, False)])
+@pytest.mark.parametrize(("n_failures", "works"), [(0, True), (3, True), (14, True), (15, False)])
 def test_a_full_disk_under_the_kernel_cache_stops_nobody(monkeypatch, n_failures, works):
     failures = iter(range(n_failures))
     transform = numba_backend._transform
