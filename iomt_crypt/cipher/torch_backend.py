@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ _WORK_FACTOR = 8
 _WORK_BYTES = 1 << 16
 #: Features of this many bytes a frame are hashed by threads: hashlib gives the GIL up while it absorbs that much.
 _THREADED_FEATURES = 1 << 13
+#: A thread is worth its start for copying this many bytes.
+_THREADED_COPY = 1 << 24
 
 _WORDS = {8: torch.int8, 16: torch.int16}
 _NUMPY_WORDS = {8: np.int8, 16: np.int16}
@@ -124,12 +127,23 @@ def _transform_arrays(
             # Page-locked memory is what CUDA copies from and to at full speed.
             shape = (stop - start, geometry.n_samples)
             host = torch.empty(shape, dtype=_WORDS[geometry.word_bits], pin_memory=device.type == "cuda")
-            host.numpy()[:] = sources[start:stop].reshape(shape).view(numpy_words)
+            _copy(sources[start:stop].reshape(shape).view(numpy_words), host.numpy())
             words = host.to(device, non_blocking=True)
             _Chunk(geometry, schedules, words, decrypting=decrypting).run()
             if words is not host:
                 host.copy_(words)
-            targets[start:stop] = host.numpy().view(targets.dtype)
+            _copy(host.numpy().view(targets.dtype), targets[start:stop])
+
+
+def _copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+    """Copy frames, in threads if there are many bytes: one core copies more slowly than a device encrypts."""
+    n_threads = min(available_cpus(), len(source), source.nbytes // _THREADED_COPY)
+    if n_threads < 2:
+        target[:] = source
+        return
+    ends = np.linspace(0, len(source), n_threads + 1).astype(int)
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(np.copyto, np.split(target, ends[1:-1]), np.split(source, ends[1:-1])))
 
 
 def _chunks(n_frames: int, frame_bytes: int, device: torch.device) -> Iterator[tuple[int, int]]:

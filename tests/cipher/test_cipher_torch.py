@@ -203,6 +203,20 @@ def test_features_are_hashed_by_threads(monkeypatch):
     assert pools == [3] * 4
 
 
+def test_large_batches_are_copied_by_threads(monkeypatch):
+    monkeypatch.setattr(torch_backend, "available_cpus", lambda: 3)
+    source, target = np.arange(70).reshape(7, 10), np.zeros((7, 10), int)
+    torch_backend._copy(source, target)
+    assert np.array_equal(target, source)
+    monkeypatch.setattr(torch_backend, "_THREADED_COPY", 100)
+    target[:] = 0
+    torch_backend._copy(source, target)
+    assert np.array_equal(target, source)
+    frames, tweaks = batch_of((64, 64))
+    expected = cipher.encrypt_frames(frames, KEY, tweaks=tweaks, backend="numba")
+    assert np.array_equal(cipher.encrypt_frames(frames, KEY, tweaks=tweaks, backend="torch"), expected)
+
+
 def test_no_operation_uses_floating_point():
     operations = set()
 
