@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -61,20 +62,21 @@ def draw_histogram(frame: Frame, image: Samples, stage: str, *, flat: bool) -> t
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _axes(3.3, 2.5)
-        planes = frame.planes(image)
-        n_values = 1 << 8 * image.itemsize if flat else max(_N_BINS, 1 << int(image.max()).bit_length())
-        edges = np.linspace(0, n_values, _N_BINS + 1)
+        planes = [(name, _numbers(frame, plane, whole=flat)) for name, plane in frame.planes(image)]
+        numbers = _numbers(frame, image, whole=flat)
+        start, n_values = (0, 1 << 8 * image.itemsize) if flat else _span(int(numbers.min()), int(numbers.max()))
+        edges = np.linspace(start, start + n_values, _N_BINS + 1)
         for k, (_, plane) in enumerate(planes):
-            counts = np.sqrt(np.bincount(plane.reshape(-1) // (n_values // _N_BINS), minlength=_N_BINS))
+            counts = np.sqrt(np.bincount((plane.reshape(-1) - start) // (n_values // _N_BINS), minlength=_N_BINS))
             colour = STAGE_COLOURS[stage] if len(planes) == 1 else _CHANNEL_COLOURS[k % len(_CHANNEL_COLOURS)]
             axes.stairs(counts, edges, fill=True, color=colour, alpha=0.9 if len(planes) == 1 else 0.25, lw=0.6)
             if len(planes) > 1:
                 axes.stairs(counts, edges, color=colour, lw=0.9)
         if flat:
             _draw_flat(axes, planes[0][1].size / _N_BINS, n_values)
-        axes.set_xlim(-n_values / 100, n_values * 1.01)  # or bars on the edges would lie under the axis
+        axes.set_xlim(start - n_values / 100, start + n_values * 1.01)  # or bars on the edges would lie under the axis
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
-        axes.xaxis.set_major_locator(FixedLocator([k * n_values // 4 for k in range(5)]))
+        axes.xaxis.set_major_locator(FixedLocator([start + k * n_values // 4 for k in range(5)]))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(
             FuncFormatter(lambda root, _: f"{root * root:.0f}" if root > 3 else f"{root * root:.2g}")
@@ -85,7 +87,7 @@ def draw_histogram(frame: Frame, image: Samples, stage: str, *, flat: bool) -> t
 
 
 def draw_scatter(
-    plane: Samples, direction: Direction, stage: str, *, rng: np.random.Generator, whole: bool
+    frame: Frame, plane: Samples, direction: Direction, stage: str, *, rng: np.random.Generator, whole: bool
 ) -> tuple[bytes, str]:
     """Draw 3000 random pairs of neighbours.
 
@@ -94,11 +96,12 @@ def draw_scatter(
     plane
         (rows, columns), not too narrow for a pair.
     whole
-        Axes over the whole cell; else over the values that occur.
+        Axes over the whole cell; else over the values that occur, signed ones where the image has them.
     """
-    x, y = scatter(plane, direction, n_points=_N_POINTS, rng=rng)
+    x, y = (_numbers(frame, words, whole=whole) for words in scatter(plane, direction, n_points=_N_POINTS, rng=rng))
+    numbers = _numbers(frame, plane, whole=whole)
     largest = (1 << 8 * plane.itemsize) - 1
-    low, high = (0, largest) if whole else (int(plane.min()), int(plane.max()))
+    low, high = (0, largest) if whole else (int(numbers.min()), int(numbers.max()))
     if low == high:
         low, high = low - 1, high + 1
     with mpl.rc_context(_STYLE):
@@ -117,6 +120,19 @@ def draw_scatter(
         axes.set_xlabel("value of a sample")
         axes.set_ylabel(f"value {where}")
         return _encoded(figure, f"scatter-{stage}-{direction}")
+
+
+def _span(lowest: int, highest: int) -> tuple[int, int]:
+    """Start and length of the bins over these values: powers of two on either side, a whole number for each bin."""
+    start = -(1 << (-lowest - 1).bit_length()) if lowest < 0 else 0
+    end = 1 << max(0, highest).bit_length()
+    return start, -(-(end - start) // _N_BINS) * _N_BINS
+
+
+def _numbers(frame: Frame, words: Samples, *, whole: bool) -> npt.NDArray[np.int64]:
+    """What the words stand for: numbers with a sign, if the image has them (Pixel Representation 1) and is no noise."""
+    signed = frame.look.signed and not whole
+    return (words.view(f"i{words.itemsize}") if signed else words).astype(np.int64)
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:

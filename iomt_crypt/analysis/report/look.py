@@ -74,7 +74,7 @@ def scatters(subject: Subject) -> Section | None:
             if adjacent(plane, direction)[0].size == 0:
                 continue
             rng = subject.rng("scatter")
-            paper, page = draw_scatter(plane, direction, stage, rng=rng, whole=stage == "encrypted")
+            paper, page = draw_scatter(subject.frame, plane, direction, stage, rng=rng, whole=stage == "encrypted")
             what = f"{stage.capitalize()}, {direction}"
             alt = f"Scatter plot of {direction} neighbours of the {stage} image."
             row.append(Exhibit(paper, what, alt, page))
