@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench compare attacks docs clean
+.PHONY: demo test check bench compare attacks randomness docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## send, encrypt, store, fetch, decrypt, compare; SRC=folder for your own studies
@@ -33,6 +33,10 @@ attacks: $(VENV)/.test ## every attack on every cipher; writes the tables of doc
 .PHONY: ablation
 ablation: $(VENV)/.test ## what each stage buys, and trained against key-derived weights; writes docs/ABLATION.md
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.ablation $(STEPS)
+
+randomness: $(VENV)/.test ## SP 800-22, ent, dieharder, structural tests, over an hour; writes docs/RANDOMNESS.md
+	tests/install_peers.sh
+	$(BIN)/python -m benchmarks.randomness
 
 docs: $(VENV)/.test ## the command line reference, from the commands themselves
 	$(BIN)/typer iomt_crypt.cli.app utils docs --name iomt-crypt --title "Command line" --output docs/CLI.md

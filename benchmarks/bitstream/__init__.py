@@ -1,0 +1,1 @@
+"""What benchmarks/randomness.py tests, and how it writes the document."""
