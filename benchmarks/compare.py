@@ -24,7 +24,7 @@ from benchmarks.baselines.scheme import Scheme
 from benchmarks.baselines.two_maps import TwoMaps
 from benchmarks.comparison import picture
 from benchmarks.comparison.document import Remark, write_document
-from benchmarks.comparison.image import SIDES, compared, for_training
+from benchmarks.comparison.image import all_compared, for_training
 from benchmarks.comparison.measurement import measure
 from benchmarks.comparison.remark import REMARKS
 from benchmarks.comparison.result import Comparison
@@ -41,13 +41,16 @@ def schemes() -> list[Scheme]:
 
 def compare(chosen: Sequence[Scheme]) -> Comparison:
     """Measure the schemes one after the other, and say how far it is."""
-    pictures = {side: compared(side) for side in SIDES}
+    pictures = all_compared()
     results = []
     for scheme in chosen:
         start = perf_counter()
         results.append(measure(scheme, pictures))
         print(f"{scheme.name}: {perf_counter() - start:.0f} s", flush=True)
-    names = {str(side): [f"{one.name} ({one.bits_stored})" for one in part] for side, part in pictures.items()}
+    names = {
+        str(side): [f"{one.name.split('/', 1)[-1]} ({one.bits_stored})" for one in part]
+        for side, part in pictures.items()
+    }
     return Comparison(names, results)
 
 

@@ -1,6 +1,6 @@
 """The real images of the comparison, and those that networks are trained on: 8 bits, no patient's name.
 
-They are those of the test corpora (tests/images.py): files that come with pydicom, and more where ../shared/dicom is.
+They are those of the corpora of the tests (tests/images.py); the files that come with pydicom are always there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Picture:
     Parameters
     ----------
     name
-        File and frame, from the corpus on.
+        File and frame, the corpus first.
     samples
         uint8 (rows, columns).
     bits_stored
@@ -61,6 +61,12 @@ def compared(side: int) -> list[Picture]:
             seen[file] += 1
             chosen.append(Picture(picture.name, middle, picture.bits_stored))
     return chosen
+
+
+def all_compared() -> dict[int, list[Picture]]:
+    """Return what is `compared`, by side; sides for which no image is large enough are left out."""
+    found = {side: compared(side) for side in SIDES}
+    return {side: pictures for side, pictures in found.items() if pictures}
 
 
 def for_training() -> list[Image]:

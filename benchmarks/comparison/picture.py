@@ -20,7 +20,7 @@ from demo import objects
 
 _SIDE = 128
 _DPI = 100
-_COLUMNS = 4
+_COLUMNS = 3
 _GAP, _TITLE = 6, 18  # in pixels, as all lengths here
 _STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 7}
 

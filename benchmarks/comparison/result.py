@@ -20,12 +20,16 @@ class Figure:
         Mean of what an ideal cipher is expected to show; None where there is no expectation.
     n_inside, n_total
         Values within the range that an ideal cipher keeps to in 95 % of all cases, of all values.
+    mean_passed
+        Whether the mean itself is in a range that an ideal cipher keeps to in 99.9 % of all cases; true where no law
+        of the mean is at hand.
     """
 
     mean: float
     ideal: float | None
     n_inside: int
     n_total: int
+    mean_passed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

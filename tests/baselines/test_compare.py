@@ -76,13 +76,20 @@ def test_what_chance_explains(n_inside, n_total, off):
     assert is_off(Figure(1.0, None, n_inside, n_total)) is off
 
 
+def test_a_mean_that_chance_does_not_explain():
+    """One pair of 34 that does not differ at all is no count, and no accident either."""
+    assert is_off(Figure(95.0, 99.6, 33, 34, mean_passed=False))
+    assert not is_off(Figure(99.6, 99.6, 33, 34))
+
+
 def test_cells():
     assert figure_cell(GOOD, "{:.2f}".format) == "8.00 (19/20)"
     assert figure_cell(BAD, "{:.2f}".format) == "**0.01 (0/20)**"
     assert figure_cell(None, "{:.2f}".format) == "-"
     assert attack_cell(FALLEN) == "**all**"
     assert attack_cell(replace(FALLEN, share=0.731)) == "**73.1 %**"
-    assert attack_cell(replace(FALLEN, share=0.123, correlation=0.876)) == "**12.3 %, r = 0.88**"
+    partial = replace(FALLEN, share=0.123, correlation=0.876, psnr_db=21.04)
+    assert attack_cell(partial) == "**12.3 %, r = 0.88, 21.0 dB**"
     assert attack_cell(STOOD) == "-"
     assert attack_cell(None) == ""
 
@@ -156,6 +163,7 @@ def test_aes_is_measured_as_what_it_is():
     npcr, fresh = security.figures["NPCR"], security.figures["NPCR, fresh nonce"]
     assert (npcr.mean, npcr.n_inside, npcr.n_total) == (pytest.approx(100 / 4096), 0, 8)
     assert fresh.mean > 99
+    assert (npcr.mean_passed, fresh.mean_passed) == (False, True)
     assert fresh.ideal == pytest.approx(100 * 255 / 256)
     assert security.figures["NPCR, key"].mean > 99
     assert security.figures["entropy"].mean > 7.9
@@ -204,6 +212,25 @@ def test_images_of_the_comparison(side):
     files = [one.name.split("#")[0] for one in found]
     assert max(map(files.count, files), default=0) <= 2
     assert all(one.flags.c_contiguous for one in (picture.samples for picture in found))
+
+
+def test_sizes_without_images_are_left_out(monkeypatch):
+    small = image.Picture(
+        "test_files/a.dcm#0", np.arange(300 * 256, dtype=np.uint32).reshape(300, 256).astype(np.uint8), 8
+    )
+    monkeypatch.setattr(image, "_pictures", lambda: [small])
+    found = image.all_compared()
+    assert list(found) == [256]
+    np.testing.assert_array_equal(found[256][0].samples, small.samples[22:278])
+
+
+def test_blank_images_and_slices_of_series_are_not_compared(monkeypatch):
+    busy = np.arange(256 * 256, dtype=np.uint32).reshape(256, 256).astype(np.uint8)
+    names = {"corpus/series/1.dcm#0": busy, "corpus/a.dcm#0": busy & 7, "corpus/b.dcm#0": busy, "corpus/b.dcm#1": busy}
+    pictures = [image.Picture(name, samples, 8) for name, samples in [*names.items(), ("corpus/b.dcm#2", busy)]]
+    monkeypatch.setattr(image, "_pictures", lambda: pictures)
+    assert [one.name for one in image.compared(256)] == ["corpus/b.dcm#0", "corpus/b.dcm#1"]
+    assert len(image.for_training()) == 1
 
 
 def test_nothing_is_both_compared_and_trained_on():
