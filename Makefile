@@ -21,8 +21,12 @@ check: $(VENV)/.test ## format, lint, types, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py
 
-bench: $(VENV)/.test ## speed, as ratios against a peer in the same run
+bench: $(VENV)/.test ## speed beside AES-256-GCM in the same run; writes the tables and the picture of docs/PERFORMANCE.md
 	$(BIN)/pytest --benchmark-only --benchmark-disable-gc -p no:xdist benchmarks
+	$(BIN)/pytest -s -p no:xdist benchmarks/test_cipher.py -k ratio
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.roofline
+	$(BIN)/python -m benchmarks.estimate
 
 compare: $(VENV)/.test ## image ciphers side by side: metrics, attacks, speed; writes docs/COMPARISON.md
 	$(BIN)/python -m benchmarks.compare

@@ -109,7 +109,7 @@ def test_who_may_import_what(module):
         assert library not in used or own in packages, f"{library} belongs to {packages}"
     for library, lowest in NOT_BELOW.items():
         assert library not in used or own is None or ORDER.index(own) >= ORDER.index(lowest)
-    if "torch" in used:  # it takes seconds to import
+    if used & {"torch", "triton"}:  # they take seconds to import
         assert own in {"analysis", "checks"} or module.startswith("iomt_crypt.cipher.torch_")
     if own == "cipher":
         assert not used & {"os", "time", "random", "secrets", "logging", "pathlib"} - _cache_exceptions(module), (

@@ -56,7 +56,8 @@ def encrypt_frames(
         What tells each frame from the others under the key: n_frames byte strings of any length.
     backend
         "numba", "torch", "reference" or "auto": "torch" on CUDA for batches of 64 MiB and more (4 GiB if PyTorch is
-        not loaded yet) where PyTorch is installed and finds a device, else "numba". The output does not depend on it.
+        not loaded yet) where PyTorch and Triton are installed and there is a device, else "numba". The output does not
+        depend on it.
     workers
         Threads of the numba backend; None: as many as there are CPUs for this process, and fewer for small batches.
 
@@ -220,7 +221,7 @@ def choose(backend: Backend, n_bytes: int) -> Backend:
         from iomt_crypt.cipher import torch_backend
     except ImportError:
         return "numba"
-    return "torch" if torch_backend.has_cuda() else "numba"
+    return "torch" if torch_backend.has_fast_cuda() else "numba"
 
 
 def _threads(backend: Backend, workers: int | None, source: Samples) -> int:

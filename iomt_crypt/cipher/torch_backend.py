@@ -1,8 +1,8 @@
 """The cipher over batches of frames with PyTorch: on CUDA where there is a device, else on the CPU, where it is slow.
 
-Tensors hold as many frames as the memory allows, stage by stage (torch_stage.py). Only the pooled features, 1/64 of the
-data, go to the host, where SHAKE-256 turns them into seeds, once in each round for all frames. Importing PyTorch takes
-seconds; nothing but this backend needs it.
+Tensors hold as many frames as the memory allows, stage by stage (torch_stage.py, or torch_triton.py on CUDA). Only the
+pooled features, 1/64 of the data, go to the host, where SHAKE-256 turns them into seeds, once in each round for all
+frames. Importing PyTorch takes seconds; nothing but this backend needs it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _WORK_BYTES = 1 << 16
 _THREADED_FEATURES = 1 << 13
 #: A thread is worth its start for copying this many bytes.
 _THREADED_COPY = 1 << 24
+_TRITON_WORDS = 1 << 29
 
 _WORDS = {8: torch.int8, 16: torch.int16}
 _NUMPY_WORDS = {8: np.int8, 16: np.int16}
@@ -55,6 +57,11 @@ def decrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule
 def has_cuda() -> bool:
     """Whether there is a CUDA device that PyTorch can use."""
     return torch.cuda.is_available()
+
+
+def has_fast_cuda() -> bool:
+    """Whether there is Triton too, without which CUDA is no faster than a few cores of the CPU."""
+    return has_cuda() and find_spec("triton") is not None
 
 
 def run(job: Job, sources: Samples, targets: Samples) -> None:
@@ -156,6 +163,18 @@ def _chunks(n_frames: int, frame_bytes: int, device: torch.device) -> Iterator[t
         yield start, min(start + step, n_frames)
 
 
+def _stages(words: Tensor) -> Any:
+    """The module whose `pool` and `run_round` to use: Triton's on CUDA, where it is installed."""
+    # Triton's kernels count words of a frame in 32 bits.
+    if words.device.type == "cuda" and words.shape[1] < _TRITON_WORDS:
+        try:
+            from iomt_crypt.cipher import torch_triton
+        except ModuleNotFoundError:
+            return torch_stage
+        return torch_triton
+    return torch_stage
+
+
 class _Chunk:
     """The rounds over frames of one geometry, in place.
 
@@ -173,6 +192,7 @@ class _Chunk:
         self._words = words
         self._halves = words[:, : geometry.n_left], words[:, geometry.n_left :]
         self._decrypting = decrypting
+        self._stage = _stages(words)
         as_words = _NUMPY_WORDS[geometry.word_bits]
         self._pool_keys = self._send(np.stack([s.pool_keys for s in self._schedules]).view(np.int32))
         # For 8-bit frames the lower bytes.
@@ -190,25 +210,14 @@ class _Chunk:
     def _round(self, index: int) -> None:
         # Even rounds change the right half and odd ones the left.
         source, target = self._halves[index % 2], self._halves[1 - index % 2]
-        n_source, n_target = source.shape[1], target.shape[1]
-        if n_target == 0:
+        n_source = source.shape[1]
+        if target.shape[1] == 0:
             return
-        features = torch_stage.pool(source, self._pool_keys).cpu().numpy()
-        # Launched before the hashing, so that a device works while the host does.
-        coupled = None  # the network of nothing is zero
-        if n_source:
-            row_length = self._geometry.row_length
-            kernels, mixes = self._kernels[:, index], self._mixes[:, index]
-            coupled = torch_stage.couple(source, n_target, row_length, kernels, mixes)
+        features = self._stage.pool(source, self._pool_keys).cpu().numpy()
         seeds = self._send(self._seeds(index, n_source, features))
-        stream = torch_stage.logistic(seeds, n_target * self._words.element_size())
-        stream = stream.view(self._words.dtype)[:, :n_target]
-        if self._decrypting:
-            target.bitwise_xor_(stream)
-        if coupled is not None:
-            target.sub_(coupled) if self._decrypting else target.add_(coupled)
-        if not self._decrypting:
-            target.bitwise_xor_(stream)
+        kernels, mixes = self._kernels[:, index], self._mixes[:, index]
+        row_length = self._geometry.row_length
+        self._stage.run_round(source, target, row_length, kernels, mixes, seeds, decrypting=self._decrypting)
 
     def _seeds(self, index: int, n_source: int, features: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """SHAKE-256 of every frame's features, int32 (B, 3, 128)."""

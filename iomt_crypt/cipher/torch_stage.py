@@ -17,6 +17,29 @@ from iomt_crypt.cipher import constant as const
 _MASK = 0xFFFFFFFF
 
 
+def run_round(
+    source: Tensor, target: Tensor, row_length: int, kernels: Tensor, mixes: Tensor, seeds: Tensor, *, decrypting: bool
+) -> None:
+    """Apply or undo one round on `target`.
+
+    Parameters
+    ----------
+    source, target
+        int8 or int16 (B, s) and (B, 1 or more); rows may lie apart, words of a row do not.
+    kernels, mixes, seeds
+        As for `couple` and `logistic`.
+    """
+    n_target = target.shape[1]
+    stream = logistic(seeds, n_target * target.element_size()).view(target.dtype)[:, :n_target]
+    if decrypting:
+        target.bitwise_xor_(stream)
+    if source.shape[1]:  # the network of nothing is zero
+        coupled = couple(source, n_target, row_length, kernels, mixes)
+        target.sub_(coupled) if decrypting else target.add_(coupled)
+    if not decrypting:
+        target.bitwise_xor_(stream)
+
+
 def couple(source: Tensor, n_target: int, row_length: int, kernels: Tensor, mixes: Tensor) -> Tensor:
     """The coupling network: 3x3 convolution on a helix, concatenated ReLU, 1x1 convolution.
 

@@ -230,6 +230,12 @@ def test_what_auto_means(monkeypatch, n_bytes, loaded, has_cuda, chosen):
     assert batch.choose("numba", n_bytes) == "numba"
 
 
+def test_auto_needs_triton(monkeypatch):
+    monkeypatch.setattr(torch_backend, "has_cuda", lambda: True)
+    monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
+    assert batch.choose("auto", batch.CUDA_IMPORT_BYTES) == "numba"
+
+
 def test_auto_hands_large_batches_over(monkeypatch):
     seen = []
     monkeypatch.setattr(torch_backend, "has_cuda", lambda: True)
