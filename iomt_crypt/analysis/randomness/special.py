@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special  # type: ignore[import-untyped]
+from scipy import special  # type: ignore[import-untyped,unused-ignore]
 
 
 def igamc(a: float, x: float) -> float:
