@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.scaling import KEY, cpu_name, write_section
 from iomt_crypt import cipher
-from iomt_crypt.cipher import kernel, numba_backend
+from iomt_crypt.cipher import kernel, keystream, numba_backend
 from iomt_crypt.cipher.schedule import Geometry, make_schedule, move_seeds, round_seeds
 
 #: Vector instructions of 32 bytes in a cycle on AMD Zen 3 (Agner Fog's tables; uops.info): multiplications, all that
@@ -60,13 +60,13 @@ def _convolve(count, up, mid, down, weights, mix, out):
 @numba.njit
 def _lanes(count, lanes, words, veils):
     for _ in range(count):
-        kernel._logistic_steps(lanes, words, veils)
+        keystream.logistic_steps(lanes, words, veils)
 
 
 @numba.njit
 def _pool(count, words, keys, features):
     for _ in range(count):
-        kernel._pool_block(words, np.uint64(0), keys, features, 0)
+        keystream.pool_block(words, np.uint64(0), keys, features, 0)
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ def measure_loops(hertz: float) -> list[Loop]:
         # both filters, 16 samples
         loops.append(Loop(f"network, {bits} bit, one filter", found, 9, 2 * out.size / 16, taken * hertz))
     stream, features = aligned(2048, np.uint64), np.zeros(2, np.uint64)
-    lanes, veils = kernel._start_lanes(rng.integers(0, 1 << 32, (3, 128)).astype(np.uint32))
-    found = count_instructions(kernel._logistic_steps, lanes, stream, veils)
+    lanes, veils = keystream.start_lanes(rng.integers(0, 1 << 32, (3, 128)).astype(np.uint32))
+    found = count_instructions(keystream.logistic_steps, lanes, stream, veils)
     taken = seconds(lambda: _lanes(100, lanes, stream, veils)) / 100
-    steps = kernel._BLOCK_STEPS
+    steps = keystream.BLOCK_STEPS
     loops.append(Loop(f"lanes, {steps} steps of four pairs", found, 0, stream.size / 4 / steps, taken * hertz))
-    keys = kernel.split_keys(rng.integers(0, 1 << 32, (2, 257)).astype(np.uint32))
-    found = count_instructions(kernel._pool_block, stream, np.uint64(0), keys, features, 0)
+    keys = keystream.split_keys(rng.integers(0, 1 << 32, (2, 257)).astype(np.uint32))
+    found = count_instructions(keystream.pool_block, stream, np.uint64(0), keys, features, 0)
     taken = seconds(lambda: _pool(100, stream, keys, features)) / 100
     # rows of keys are 129 words long, so three of four are not aligned, and those of the next place never are
     found = scaled(found, found.multiply // 4)
@@ -196,34 +196,31 @@ def frame_table(loops: list[Loop], hertz: float) -> str:
     output = np.empty_like(frame)
     geometry = Geometry.of(frame.size, SIDE, 16)
     schedule = make_schedule(KEY, b"", geometry)
-    work, target = frame.reshape(-1).copy(), output.reshape(-1)
-    left, right = work[: geometry.n_left], work[geometry.n_left :]
-    rounds = numba_backend._Frame(geometry, schedule, decrypting=False)
-    features = numba_backend._features(left)
-    seeds = round_seeds(schedule.round_keys[0], left.size, features.tobytes())
-    orders = move_seeds(schedule.move_key)
+    work, target = frame.reshape(1, -1).copy(), output.reshape(1, -1)
+    rounds = numba_backend._Group(geometry, [schedule], decrypting=False)
+    features = rounds._features(0)
+    rounds._seeds[0] = round_seeds(schedule.round_keys[0], geometry.n_left, features.tobytes())
+    sizes = geometry.n_left, geometry.run_length
 
     def one_round() -> None:
-        arguments = (geometry.row_length, rounds._weights[0], schedule.mixes[0], seeds, False, rounds._pool_keys)
-        kernel.run_round(left, right, *arguments, features[:0])
+        arguments = (geometry.n_left, False, geometry.row_length, rounds._weights[0], rounds._mixes[0], rounds._seeds)
+        kernel.run_rounds(work, *arguments, False, rounds._pool_keys, features[:, :0])
 
     def hashes() -> None:
         make_schedule(KEY, b"", geometry)
         for key in schedule.round_keys:
-            round_seeds(key, left.size, features.tobytes())
+            round_seeds(key, geometry.n_left, features.tobytes())
         move_seeds(schedule.move_key)
 
-    blocks = 4 * left.nbytes / 2048
+    blocks = 2 * frame.nbytes / 2048
     total = seconds(lambda: cipher.encrypt_into(frame, output, KEY))
     rows = {
         "network": blocks * loops[0].cycles / hertz,
         "lanes": blocks * loops[2].cycles / hertz,
         "combination, and what a round does once": 0.0,
-        "pooling": 4 * seconds(lambda: kernel.pool(left, rounds._pool_keys, features)),
+        "pooling": 4 * seconds(lambda: kernel.pool_frames(work, geometry.n_left, False, rounds._pool_keys, features)),
         "SHAKE-256, key schedule included (holds the GIL)": seconds(hashes),
-        "repositioning": seconds(
-            lambda: kernel.move(work, target, geometry.n_left, geometry.run_length, orders, False)
-        ),
+        "repositioning": seconds(lambda: kernel.move_frames(work, target, *sizes, rounds._seeds, False)),
         "copy to the work memory": seconds(lambda: np.copyto(work, target)),
     }
     all_rounds = 4 * seconds(one_round)

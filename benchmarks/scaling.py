@@ -40,7 +40,7 @@ ROUNDS = 7
 #: One measurement repeats the call until it has taken this long.
 SECONDS = 0.03
 
-ONE, ALL, TORCH, REFERENCE = "numba, 1 thread", "numba, all CPUs", "torch, CPU", "reference"
+ONE, ALL, TORCH, REFERENCE = "numba, 1 thread", "numba, all CPUs", "torch, 1 thread", "reference"
 AES, CHACHA, COPY = "AES-256-GCM", "ChaCha20-Poly1305", "memcpy"
 PEERS = (AES, CHACHA, COPY)
 HEADER = ("bits", "frame", "frames", "MB", ONE, ALL, "gain", TORCH, REFERENCE, *PEERS, "1 thread / AES-GCM")
@@ -155,6 +155,9 @@ def measure(jobs: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def run() -> list[Result]:
     """Measure all cases and save them."""
+    import torch
+
+    torch.set_num_threads(1)
     cipher.warm_up()
     buffers = Buffers()
     results = []

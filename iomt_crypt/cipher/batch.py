@@ -12,7 +12,7 @@ from operator import index
 import numpy as np
 
 from iomt_crypt.cipher.constant import Samples
-from iomt_crypt.cipher.frame import Backend, Transform, check_bytes, check_key, check_pair, check_samples, load
+from iomt_crypt.cipher.frame import Backend, check_bytes, check_key, check_pair, check_samples, load
 from iomt_crypt.cipher.schedule import Geometry, Schedule, make_schedule
 
 #: From this size on "auto" gives a batch to CUDA, if PyTorch is loaded: an estimate (docs/PERFORMANCE.md).
@@ -98,8 +98,8 @@ def encrypt_frames_into(
 ) -> None:
     """Encrypt a batch of frames into memory that exists already.
 
-    Work memory is one frame for each thread; that of the torch backend does not grow with the batch either (256 MiB on
-    the CPU; on CUDA 16 GiB or half of what is free, and an eighth of it in page-locked memory of the host).
+    Work memory is 4 MiB, or one frame, for each thread; that of the torch backend does not grow with the batch either
+    (256 MiB on the CPU; on CUDA 16 GiB or half of what is free, and an eighth of it in page-locked memory of the host).
 
     Parameters
     ----------
@@ -204,8 +204,11 @@ def _run(job: Job, source: Samples, target: Samples, backend: Backend, workers: 
         from iomt_crypt.cipher import torch_backend
 
         torch_backend.run(job, source, targets)
+    elif chosen == "reference":
+        for frame, schedule in enumerate(job.schedules()):
+            transforms[job.decrypting](source[frame].reshape(-1), targets[frame], job.geometry, schedule)
     else:
-        _run_threads(transforms[job.decrypting], job, source, targets, _threads(chosen, workers, source))
+        _run_threads(job, source, targets, workers)
 
 
 def choose(backend: Backend, n_bytes: int) -> Backend:
@@ -224,30 +227,30 @@ def choose(backend: Backend, n_bytes: int) -> Backend:
     return "torch" if torch_backend.has_fast_cuda() else "numba"
 
 
-def _threads(backend: Backend, workers: int | None, source: Samples) -> int:
-    if backend == "reference":  # numpy holds the GIL for most of the time
-        return 1
+def _run_threads(job: Job, sources: Samples, targets: Samples, workers: int | None) -> None:
+    """Run groups of frames on this thread and others, each of which takes the next group when it is done."""
+    from iomt_crypt.cipher import numba_backend
+
+    n_frames = len(targets)
     if workers is None:
-        from iomt_crypt.cipher.numba_backend import available_cpus
-
-        workers = min(available_cpus(), 1 + source.nbytes // _THREAD_BYTES)
-    return min(workers, len(source))
-
-
-def _run_threads(transform: Transform, job: Job, sources: Samples, targets: Samples, n_threads: int) -> None:
-    """Run frames on this thread and `n_threads` - 1 others, each of which takes the next one when it is done."""
-    frames = iter(range(len(job.tweaks)))
+        workers = min(numba_backend.available_cpus(), 1 + sources.nbytes // _THREAD_BYTES)
+    # At least two groups for each thread, if there are as many frames: none should wait long for the last.
+    size = min(numba_backend.group_size(targets[0].nbytes), -(-n_frames // (2 * workers)) if workers > 1 else n_frames)
+    groups = iter(range(0, n_frames, size))
 
     def work() -> None:
         try:
-            for frame in frames:
-                source = np.ascontiguousarray(sources[frame]).reshape(-1)
-                transform(source, targets[frame], job.geometry, job.schedule(frame))
+            for start in groups:
+                part = slice(start, min(start + size, n_frames))
+                schedules = [job.schedule(frame) for frame in range(part.start, part.stop)]
+                source = sources[part].reshape(len(schedules), -1)
+                numba_backend.transform(source, targets[part], job.geometry, schedules, decrypting=job.decrypting)
         except BaseException:
-            for _ in frames:  # the others end with the frame they are at
+            for _ in groups:  # the others end with the group they are at
                 pass
             raise
 
+    n_threads = min(workers, -(-n_frames // size))
     if n_threads == 1:
         work()
         return

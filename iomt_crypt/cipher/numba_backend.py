@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from iomt_crypt.cipher import constant as const
-from iomt_crypt.cipher import kernel
+from iomt_crypt.cipher import jit, kernel
 from iomt_crypt.cipher.constant import Samples
 from iomt_crypt.cipher.schedule import Geometry, Schedule, make_schedule, move_seeds, round_seeds
 
@@ -20,21 +21,45 @@ if sys.byteorder != "little":  # the kernels view words as the bytes of a little
 
 _ALIGNMENT = 64
 _BUFFERS = threading.local()
-#: Compiled functions of kernel.py, each of which can fail to be cached once.
-_KERNELS = 14
+#: Frames of so many bytes are a group: enough work between two turns of the GIL, and little enough for the cache.
+_GROUP_BYTES = 1 << 22
 _PREPARED: set[int] = set()
 
 
 def encrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule: Schedule) -> None:
     """Encrypt a flat vector of words into `target`, which may be `source`."""
-    _prepare(geometry.word_bits)
-    _transform(source, target, geometry, schedule, decrypting=False)
+    transform(source.reshape(1, -1), target.reshape(1, -1), geometry, [schedule], decrypting=False)
 
 
 def decrypt_words(source: Samples, target: Samples, geometry: Geometry, schedule: Schedule) -> None:
     """Undo `encrypt_words`."""
+    transform(source.reshape(1, -1), target.reshape(1, -1), geometry, [schedule], decrypting=True)
+
+
+def transform(
+    sources: Samples, targets: Samples, geometry: Geometry, schedules: Sequence[Schedule], *, decrypting: bool
+) -> None:
+    """Encrypt or decrypt a group of frames on this thread, round by round.
+
+    Between two kernels SHAKE-256 needs the GIL; threads that run many small frames side by side would pass it to and
+    fro all the time, and this takes longer than the frames.
+
+    Parameters
+    ----------
+    sources
+        (n_frames, n_samples), of any layout.
+    targets
+        (n_frames, n_samples), C-contiguous; may be `sources`.
+    schedules
+        One for each frame.
+    """
     _prepare(geometry.word_bits)
-    _transform(source, target, geometry, schedule, decrypting=True)
+    _transform(sources, targets, geometry, schedules, decrypting=decrypting)
+
+
+def group_size(frame_bytes: int) -> int:
+    """Frames that `transform` should get at a time."""
+    return max(1, _GROUP_BYTES // frame_bytes)
 
 
 def available_cpus() -> int:
@@ -43,59 +68,80 @@ def available_cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _transform(source: Samples, target: Samples, geometry: Geometry, schedule: Schedule, *, decrypting: bool) -> None:
-    """Two rounds in this thread's work memory and, repositioned, two in `target`."""
-    work: Samples = _work_memory(source.nbytes).view(source.dtype)
-    work[:] = source
+def _transform(
+    sources: Samples, targets: Samples, geometry: Geometry, schedules: Sequence[Schedule], *, decrypting: bool
+) -> None:
+    """Two rounds in this thread's work memory and, repositioned, two in `targets`."""
+    work: Samples = _work_memory(sources.nbytes).view(sources.dtype).reshape(sources.shape)
+    work[:] = sources
     # For words at an odd address numba would compile every kernel once more.
-    vector = target if target.flags.aligned else np.empty_like(target)
-    frame = _Frame(geometry, schedule, decrypting=decrypting)
+    vectors = targets if targets.flags.aligned else np.empty_like(targets)
+    group = _Group(geometry, schedules, decrypting=decrypting)
     rounds = tuple(range(const.ROUNDS))[:: -1 if decrypting else 1]
-    frame.run(work, rounds[: const.ROUNDS_BEFORE_MOVE])
-    seeds = move_seeds(schedule.move_key)
-    kernel.move(work, vector, geometry.n_left, geometry.run_length, seeds, decrypting)
-    frame.run(vector, rounds[const.ROUNDS_BEFORE_MOVE :])
-    if vector is not target:
-        target[:] = vector
+    group.run(work, rounds[: const.ROUNDS_BEFORE_MOVE])
+    group.move(work, vectors)
+    group.run(vectors, rounds[const.ROUNDS_BEFORE_MOVE :])
+    if vectors is not targets:
+        targets[:] = vectors
 
 
-class _Frame:
-    """Rounds over one frame where its words lie, each of which pools the source of the next."""
+class _Group:
+    """Rounds over frames of one geometry where their words lie, each of which pools the sources of the next."""
 
-    def __init__(self, geometry: Geometry, schedule: Schedule, *, decrypting: bool) -> None:
+    def __init__(self, geometry: Geometry, schedules: Sequence[Schedule], *, decrypting: bool) -> None:
         self._geometry = geometry
-        self._schedule = schedule
+        self._schedules = schedules
         self._decrypting = decrypting
+        n_frames = len(schedules)
+        self._seeds = np.empty((n_frames, 3, const.LANES), np.uint32)
+        self._pool_keys = np.empty((n_frames, 2, const.POOL_KEY_PAIRS), np.uint32)
+        self._weights = np.empty((const.ROUNDS, n_frames, const.FILTERS, const.TAPS + 1), np.uint16)
+        self._mixes = np.empty((const.ROUNDS, n_frames, const.FILTERS, 2), np.uint16)
+        for frame, schedule in enumerate(schedules):
+            self._pool_keys[frame] = schedule.pool_keys
+            self._weights[:, frame] = schedule.kernels
+            self._mixes[:, frame] = schedule.mixes
         # 8-bit weights go to the upper byte of a 16-bit lane (see kernel.py).
-        self._weights = schedule.kernels << np.uint16(16 - geometry.word_bits)
-        self._pool_keys = kernel.split_keys(schedule.pool_keys)
+        self._weights <<= np.uint16(16 - geometry.word_bits)
 
-    def run(self, vector: Samples, rounds: tuple[int, ...]) -> None:
+    def run(self, vectors: Samples, rounds: tuple[int, ...]) -> None:
         """Apply or undo `rounds` in place; their sources alternate."""
-        schedule, n_left = self._schedule, self._geometry.n_left
-        # Even rounds change the right half and odd ones the left.
-        halves = vector[:n_left], vector[n_left:]
-        pooled = _features(halves[rounds[0] % 2])
-        kernel.pool(halves[rounds[0] % 2], self._pool_keys, pooled)
+        geometry, first = self._geometry, rounds[0]
+        features = self._features(first)
+        kernel.pool_frames(vectors, geometry.n_left, first % 2 == 1, self._pool_keys, features)
         for index in rounds:
-            source, target = halves[index % 2], halves[1 - index % 2]
-            seeds = round_seeds(schedule.round_keys[index], source.size, pooled.tobytes())
-            pooled = _features(target) if index != rounds[-1] else pooled[:0]
-            kernel.run_round(
-                source,
-                target,
-                self._geometry.row_length,
+            n_source = self._half_words(index)
+            for frame, schedule in enumerate(self._schedules):
+                key = schedule.round_keys[index]
+                self._seeds[frame] = round_seeds(key, n_source, features[frame].tobytes())
+            features = self._features(index + 1) if index != rounds[-1] else features[:, :0]
+            kernel.run_rounds(
+                vectors,
+                geometry.n_left,
+                index % 2 == 1,
+                geometry.row_length,
                 self._weights[index],
-                schedule.mixes[index],
-                seeds,
+                self._mixes[index],
+                self._seeds,
                 self._decrypting,
                 self._pool_keys,
-                pooled,
+                features,
             )
 
+    def move(self, sources: Samples, targets: Samples) -> None:
+        """Reposition the halves of every frame."""
+        for frame, schedule in enumerate(self._schedules):
+            self._seeds[frame] = move_seeds(schedule.move_key)
+        geometry = self._geometry
+        kernel.move_frames(sources, targets, geometry.n_left, geometry.run_length, self._seeds, self._decrypting)
 
-def _features(half: Samples) -> npt.NDArray[np.uint64]:
-    return np.empty(const.POOL_PASSES * -(-half.nbytes // const.POOL_BLOCK_BYTES), np.uint64)
+    def _half_words(self, index: int) -> int:
+        """Words of a round's source: even rounds change the right half and odd ones the left."""
+        return self._geometry.n_samples - self._geometry.n_left if index % 2 else self._geometry.n_left
+
+    def _features(self, index: int) -> npt.NDArray[np.uint64]:
+        n_blocks = -(-self._half_words(index) * self._geometry.word_bits // (8 * const.POOL_BLOCK_BYTES))
+        return np.empty((len(self._schedules), const.POOL_PASSES * n_blocks), np.uint64)
 
 
 def _prepare(word_bits: int) -> None:
@@ -109,11 +155,11 @@ def _prepare(word_bits: int) -> None:
     words: Samples = np.zeros(2, np.uint8) if word_bits == 8 else np.zeros(2, np.uint16)
     geometry = Geometry.of(words.size, 1, word_bits)
     schedule = make_schedule(bytes(const.KEY_BYTES), b"", geometry)
-    for attempt in range(_KERNELS + 1):
+    for attempt in range(len(jit.KERNELS) + 1):
         try:
-            _transform(words, words, geometry, schedule, decrypting=False)
+            _transform(words[np.newaxis], words[np.newaxis], geometry, [schedule], decrypting=False)
         except OSError:
-            if attempt == _KERNELS:
+            if attempt == len(jit.KERNELS):
                 raise
         else:
             break

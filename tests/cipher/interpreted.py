@@ -12,15 +12,8 @@ from iomt_crypt import cipher
 from iomt_crypt.cipher import torch_backend, torch_triton
 
 KEY = bytes(range(32))
-#: Word bits, shape with frames first, row length. The last has two programs for a half, and halves at odd addresses.
-CASES = [
-    (8, (1, 1), 0),
-    (16, (2, 3), 0),
-    (8, (1, 5), 1),
-    (16, (1, 31, 33), 7),
-    (8, (1, 4499), 2000),
-    (16, (2, 2100), 60),
-]
+#: Word bits, shape with frames first, row length. The last has three programs for a half, and halves at odd addresses.
+CASES = [(8, (1, 1), 0), (16, (2, 3), 0), (16, (1, 31, 33), 7), (8, (1, 4499), 2000)]
 
 
 def main() -> int:

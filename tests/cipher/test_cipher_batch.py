@@ -101,11 +101,8 @@ def test_any_number_of_workers(workers):
 def test_frames_run_side_by_side(monkeypatch):
     meeting = threading.Barrier(3, timeout=60)
 
-    def wait(source, target, geometry, schedule):
-        meeting.wait()
-
-    monkeypatch.setattr(batch, "load", lambda backend: (wait, wait))
-    cipher.encrypt_frames(np.zeros((9, 4), np.uint8), KEY, tweaks=[b""] * 9, backend="numba", workers=3)
+    monkeypatch.setattr(numba_backend, "transform", lambda *arguments, **options: meeting.wait())
+    cipher.encrypt_frames(np.zeros((12, 4), np.uint8), KEY, tweaks=[b""] * 12, backend="numba", workers=3)
     assert not meeting.broken
 
 
@@ -113,27 +110,50 @@ def test_frames_run_side_by_side(monkeypatch):
 def test_an_error_ends_the_batch(monkeypatch, workers):
     begun = []
 
-    def fail(source, target, geometry, schedule):
+    def fail(sources, targets, geometry, schedules, *, decrypting):
+        assert decrypting
         begun.append(threading.get_ident())
         raise MemoryError("no more")
 
-    monkeypatch.setattr(batch, "load", lambda backend: (fail, fail))
+    monkeypatch.setattr(numba_backend, "transform", fail)
+    monkeypatch.setattr(numba_backend, "group_size", lambda frame_bytes: 1)
     with pytest.raises(MemoryError, match=r"^no more$"):
         cipher.decrypt_frames(np.zeros((50, 4), np.uint8), KEY, tweaks=[b""] * 50, backend="numba", workers=workers)
     assert len(begun) == len(set(begun)) <= workers
     assert threading.active_count() == 1
 
 
-def test_workers_by_default(monkeypatch):
+@pytest.mark.parametrize(
+    ("n_frames", "frame_bytes", "workers", "n_threads", "sizes"),
+    [
+        (8, 10, None, 1, [8]),  # not worth a second thread
+        (24, 1 << 20, None, 6, [2] * 12),
+        (5, 1 << 20, None, 5, [1] * 5),
+        (50, 1 << 19, None, 6, [5] * 10),
+        (8, 10, 1, 1, [8]),
+        (8, 10, 3, 3, [2] * 4),
+        (7, 10, 70, 7, [1] * 7),
+        (20, 1 << 20, 1, 1, [4] * 5),
+        (2, 1 << 23, 2, 2, [1, 1]),
+    ],
+)
+def test_groups_and_threads(monkeypatch, n_frames, frame_bytes, workers, n_threads, sizes):
+    """With six CPUs, and groups of 4 MiB at most."""
+    seen, pools = [], []
+
+    class Pool(batch.ThreadPoolExecutor):
+        def __init__(self, n_others):
+            pools.append(n_others)
+            super().__init__(n_others)
+
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(numba_backend, "available_cpus", lambda: 6)
-    small, large = np.zeros((8, 10), np.uint8), np.zeros((8, 1 << 20), np.uint8)
-    assert batch._threads("numba", None, small) == 1
-    assert batch._threads("numba", None, large) == 6
-    assert batch._threads("numba", None, large[:5]) == 5
-    assert batch._threads("numba", 7, small) == 7
-    assert batch._threads("numba", 70, small) == 8
-    assert batch._threads("reference", 7, large) == 1
-    assert numba_backend.available_cpus() == 6
+    monkeypatch.setattr(numba_backend, "transform", lambda sources, *rest, **options: seen.append(len(sources)))
+    frames = np.broadcast_to(np.uint8(0), (n_frames, frame_bytes))
+    job = batch.make_job(frames.shape, 8, KEY, [b""] * n_frames, None, decrypting=False)
+    batch._run_threads(job, frames, frames, workers)
+    assert seen == sizes
+    assert pools == ([n_threads - 1] if n_threads > 1 else [])
 
 
 def test_cpus_of_this_process():
@@ -143,14 +163,25 @@ def test_cpus_of_this_process():
 def test_memory_does_not_grow_with_the_batch():
     frames = np.zeros((60, 256, 512), np.uint16)
     tweaks = [b"%d" % number for number in range(60)]
-    cipher.encrypt_frames_into(frames[:2], frames[:2], KEY, tweaks=tweaks[:2], workers=2)
+    cipher.warm_up()
     tracemalloc.start()
     try:
         cipher.encrypt_frames_into(frames, frames, KEY, tweaks=tweaks, workers=3)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 4 * frames[0].nbytes
+    # a group of 4 MiB for each thread, and a little for schedules and features
+    assert peak < 3.5 * numba_backend._GROUP_BYTES < frames.nbytes
+
+
+def test_groups_of_any_size_give_the_same(monkeypatch):
+    frames, tweaks = make_frames((31, 30), np.uint16)
+    expected = one_by_one(cipher.encrypt, frames, tweaks)
+    for frames_of_a_group in (1, 2, 3, 9):
+        monkeypatch.setattr(numba_backend, "_GROUP_BYTES", frames_of_a_group * frames[0].nbytes)
+        made = cipher.encrypt_frames(frames, KEY, tweaks=tweaks, workers=1)
+        assert np.array_equal(made, expected)
+        assert np.array_equal(cipher.decrypt_frames(made, KEY, tweaks=tweaks, workers=1), frames)
 
 
 FRAMES = np.zeros((3, 4, 5), np.uint16)
