@@ -255,8 +255,9 @@ more image. A number is the share of that image's samples that came back right (
 correlation and the PSNR of the recovered image), "-" means: no more than guessing, decided at five standard
 deviations. Schemes with a nonce are attacked twice, with a repeated nonce, which is a mistake of the user, and with a
 fresh one. A cipher that takes a nonce and survives its repetition is forgiving; one that does not is not broken by
-that. What they do: 1 to 9 [ATTACKS.md](ATTACKS.md), local regression `benchmarks/comparison/regression.py`, steered
-head `benchmarks/baselines/dea.py`.
+that. Attacks survived are no marks: one that brings all back is enough. What they do: 1 to 9
+[ATTACKS.md](ATTACKS.md), local regression `benchmarks/comparison/regression.py`, steered head
+`benchmarks/baselines/dea.py`.
 """
 
 _PRACTICE = """## Practice
