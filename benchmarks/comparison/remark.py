@@ -41,8 +41,8 @@ REMARKS: Final = {
     "DeepEDN-like": Remark(
         "8",
         "nothing; the key is {key_bytes} bytes",
-        "Trained for minutes, on files that are not compared here. A larger network that is trained for days loses "
-        "less and looks better. What stays: images do not come back exactly, which rules it out for diagnosis. "
+        "Trained for minutes, on files that are not compared here. A larger network that is trained for days may "
+        "lose less and look better. What stays: images do not come back exactly, which rules it out for diagnosis. "
         "Without a random input equal surroundings become equal patterns, so an even background is a pattern, and a "
         "linear regression on three known images brings back about as much of another one as the key does. There is "
         "no key schedule: one training, one key for all images; and a network of which one bit is flipped is the "
