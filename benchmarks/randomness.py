@@ -69,7 +69,8 @@ def main() -> None:
     for name in chosen:
         if name in stages:
             (RESULTS / f"{name}.json").write_text(json.dumps(stages[name](), indent=1))
-    found = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in stages}
+    files = {name: RESULTS / f"{name}.json" for name in stages}
+    found = {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
     report.write(found)
     print(f"{report.DOCUMENT.name} written")
 
