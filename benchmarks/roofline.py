@@ -199,11 +199,11 @@ def frame_table(loops: list[Loop], hertz: float) -> str:
     work, target = frame.reshape(1, -1).copy(), output.reshape(1, -1)
     rounds = numba_backend._Group(geometry, [schedule], decrypting=False)
     features = rounds._features(0)
-    rounds._seeds[0] = round_seeds(schedule.round_keys[0], geometry.n_left, features.tobytes())
+    seeds = round_seeds(schedule.round_keys[0], geometry.n_left, features.tobytes())[np.newaxis]
     sizes = geometry.n_left, geometry.run_length
 
     def one_round() -> None:
-        arguments = (geometry.n_left, False, geometry.row_length, rounds._weights[0], rounds._mixes[0], rounds._seeds)
+        arguments = (geometry.n_left, 0, geometry.row_length, rounds._weights, rounds._mixes, seeds)
         kernel.run_rounds(work, *arguments, False, rounds._pool_keys, features[:, :0])
 
     def hashes() -> None:
@@ -220,7 +220,7 @@ def frame_table(loops: list[Loop], hertz: float) -> str:
         "combination, and what a round does once": 0.0,
         "pooling": 4 * seconds(lambda: kernel.pool_frames(work, geometry.n_left, False, rounds._pool_keys, features)),
         "SHAKE-256, key schedule included (holds the GIL)": seconds(hashes),
-        "repositioning": seconds(lambda: kernel.move_frames(work, target, *sizes, rounds._seeds, False)),
+        "repositioning": seconds(lambda: kernel.move_frames(work, target, *sizes, seeds, False)),
         "copy to the work memory": seconds(lambda: np.copyto(work, target)),
     }
     all_rounds = 4 * seconds(one_round)

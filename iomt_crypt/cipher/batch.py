@@ -19,8 +19,8 @@ from iomt_crypt.cipher.schedule import Geometry, Schedule, make_schedule
 CUDA_BYTES = 1 << 26
 #: And from this size on if PyTorch would have to be imported first, which takes seconds.
 CUDA_IMPORT_BYTES = 1 << 32
-#: A thread is worth its start from so many bytes of frames on.
-_THREAD_BYTES = 1 << 18
+#: Another thread is worth its start for each so many bytes of frames.
+_THREAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

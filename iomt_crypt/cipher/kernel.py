@@ -159,7 +159,7 @@ def pool_frames(frames: Samples, n_left: int, right: bool, pool_keys: U32, featu
 def run_rounds(
     frames: Samples,
     n_left: int,
-    right: bool,
+    index: int,
     row_length: int,
     weights: U16,
     mixes: U16,
@@ -168,13 +168,13 @@ def run_rounds(
     pool_keys: U32,
     features: U64,
 ) -> None:
-    """Apply or undo one round on every frame; its source is the right or the left half. See `_run_round`."""
+    """Apply or undo round `index` on every frame, see `_run_round`; the arrays have the frames first."""
     for frame in range(len(frames)):
-        halves = frames[frame, :n_left], frames[frame, n_left:]
-        source, target = (halves[1], halves[0]) if right else halves
-        keys = split_keys(pool_keys[frame])
-        pair = weights[frame], mixes[frame]
-        _run_round(source, target, row_length, pair[0], pair[1], seeds[frame], decrypting, keys, features[frame])
+        left, right = frames[frame, :n_left], frames[frame, n_left:]
+        # Even rounds change the right half and odd ones the left.
+        source, target = (right, left) if index % 2 else (left, right)
+        keys, weight, mix = split_keys(pool_keys[frame]), weights[frame, index], mixes[frame, index]
+        _run_round(source, target, row_length, weight, mix, seeds[frame], decrypting, keys, features[frame])
 
 
 @kernel

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from iomt_crypt.cipher.schedule import Geometry, Schedule, make_schedule, move_s
 
 if sys.byteorder != "little":  # the kernels view words as the bytes of a little-endian machine
     raise ImportError("the numba backend needs a little-endian machine; use backend='reference'")
+
+_Word = TypeVar("_Word", bound=np.generic)
 
 _ALIGNMENT = 64
 _BUFFERS = threading.local()
@@ -92,17 +94,10 @@ class _Group:
         self._geometry = geometry
         self._schedules = schedules
         self._decrypting = decrypting
-        n_frames = len(schedules)
-        self._seeds = np.empty((n_frames, 3, const.LANES), np.uint32)
-        self._pool_keys = np.empty((n_frames, 2, const.POOL_KEY_PAIRS), np.uint32)
-        self._weights = np.empty((const.ROUNDS, n_frames, const.FILTERS, const.TAPS + 1), np.uint16)
-        self._mixes = np.empty((const.ROUNDS, n_frames, const.FILTERS, 2), np.uint16)
-        for frame, schedule in enumerate(schedules):
-            self._pool_keys[frame] = schedule.pool_keys
-            self._weights[:, frame] = schedule.kernels
-            self._mixes[:, frame] = schedule.mixes
+        self._pool_keys = _stack([schedule.pool_keys for schedule in schedules])
+        self._mixes = _stack([schedule.mixes for schedule in schedules])
         # 8-bit weights go to the upper byte of a 16-bit lane (see kernel.py).
-        self._weights <<= np.uint16(16 - geometry.word_bits)
+        self._weights = _stack([schedule.kernels for schedule in schedules]) << np.uint16(16 - geometry.word_bits)
 
     def run(self, vectors: Samples, rounds: tuple[int, ...]) -> None:
         """Apply or undo `rounds` in place; their sources alternate."""
@@ -111,18 +106,19 @@ class _Group:
         kernel.pool_frames(vectors, geometry.n_left, first % 2 == 1, self._pool_keys, features)
         for index in rounds:
             n_source = self._half_words(index)
-            for frame, schedule in enumerate(self._schedules):
-                key = schedule.round_keys[index]
-                self._seeds[frame] = round_seeds(key, n_source, features[frame].tobytes())
+            seeds = [
+                round_seeds(schedule.round_keys[index], n_source, pooled.tobytes())
+                for schedule, pooled in zip(self._schedules, features, strict=True)
+            ]
             features = self._features(index + 1) if index != rounds[-1] else features[:, :0]
             kernel.run_rounds(
                 vectors,
                 geometry.n_left,
-                index % 2 == 1,
+                index,
                 geometry.row_length,
-                self._weights[index],
-                self._mixes[index],
-                self._seeds,
+                self._weights,
+                self._mixes,
+                _stack(seeds),
                 self._decrypting,
                 self._pool_keys,
                 features,
@@ -130,10 +126,9 @@ class _Group:
 
     def move(self, sources: Samples, targets: Samples) -> None:
         """Reposition the halves of every frame."""
-        for frame, schedule in enumerate(self._schedules):
-            self._seeds[frame] = move_seeds(schedule.move_key)
+        seeds = _stack([move_seeds(schedule.move_key) for schedule in self._schedules])
         geometry = self._geometry
-        kernel.move_frames(sources, targets, geometry.n_left, geometry.run_length, self._seeds, self._decrypting)
+        kernel.move_frames(sources, targets, geometry.n_left, geometry.run_length, seeds, self._decrypting)
 
     def _half_words(self, index: int) -> int:
         """Words of a round's source: even rounds change the right half and odd ones the left."""
@@ -142,6 +137,15 @@ class _Group:
     def _features(self, index: int) -> npt.NDArray[np.uint64]:
         n_blocks = -(-self._half_words(index) * self._geometry.word_bits // (8 * const.POOL_BLOCK_BYTES))
         return np.empty((len(self._schedules), const.POOL_PASSES * n_blocks), np.uint64)
+
+
+def _stack(arrays: list[npt.NDArray[_Word]]) -> npt.NDArray[_Word]:
+    """Stack what belongs to the frames of a group: read-only as its parts are, because to numba that is a type."""
+    if len(arrays) == 1:
+        return arrays[0][np.newaxis]
+    stacked = np.stack(arrays)
+    stacked.flags.writeable = False
+    return stacked
 
 
 def _prepare(word_bits: int) -> None:
