@@ -190,6 +190,21 @@ def loop_table(hertz: float, misaligned_cycles: float, loops: list[Loop]) -> str
     return "\n".join(lines)
 
 
+def summary(hertz: float, misaligned_cycles: float, loops: list[Loop]) -> str:
+    """The three loops of 16-bit frames together, in GB/s: every byte is twice in a target and twice in a source."""
+    network, _, lanes, pooling = loops
+    # vectors of a loop for 32 bytes of image
+    weights = ((network, 4.0), (lanes, 2 * 32 / 128), (pooling, 2 * 32 / 64))
+    bounds = [(loop.bounds(misaligned_cycles), loop.cycles / loop.vectors, weight) for loop, weight in weights]
+    cycles = {
+        "by the multiplier alone": sum(bound["multiply"] * weight for bound, _, weight in bounds),
+        "by the slowest resource of each": sum(max(bound.values()) * weight for bound, _, weight in bounds),
+        "reached": sum(taken * weight for _, taken, weight in bounds),
+    }
+    figures = ", ".join(f"{name} {32 / value * hertz / 1e9:.1f} GB/s" for name, value in cycles.items())
+    return f"The loops of 16-bit frames together: {figures}. The rest of a frame comes on top of that."
+
+
 def frame_table(loops: list[Loop], hertz: float) -> str:
     """Where the time of one 512 x 512 frame of 16 bits goes."""
     frame = np.random.default_rng(1).integers(0, 1 << 12, (SIDE, SIDE)).astype(np.uint16)
@@ -225,7 +240,7 @@ def frame_table(loops: list[Loop], hertz: float) -> str:
     }
     all_rounds = 4 * seconds(one_round)
     rows["combination, and what a round does once"] = all_rounds - rows["network"] - rows["lanes"]
-    rows["the rest (arguments, calls)"] = total - sum(rows.values())
+    rows["the rest: calls from Python, and data that one stage alone keeps in its cache"] = total - sum(rows.values())
     lines = ["| stage | µs | share |", "|---|---|---|"]
     lines += [f"| {name} | {value * 1e6:.0f} | {value / total:.0%} |" for name, value in rows.items()]
     lines.append(f"| all: {frame.nbytes / total / 1e9:.2f} GB/s | {total * 1e6:.0f} | |")
@@ -240,7 +255,7 @@ def main() -> None:
     print("loads of 32 bytes, aligned and not:", cycles)
     loops = measure_loops(hertz)
     for name, text in (
-        ("loops", loop_table(hertz, cycles[1], loops)),
+        ("loops", loop_table(hertz, cycles[1], loops) + "\n\n" + summary(hertz, cycles[1], loops)),
         ("frame", frame_table(loops, hertz)),
     ):
         print(text, end="\n\n")

@@ -125,7 +125,9 @@ class Buffers:
 
             return seal
 
-        jobs = {ONE: ours("numba", 1), ALL: ours("numba", available_cpus())}
+        jobs = {ONE: ours("numba", 1)}
+        if case.n_frames > 1:
+            jobs[ALL] = ours("numba", None)
         if case.side <= SLOW_SIDE and case.n_frames == 1:
             jobs |= {TORCH: ours("torch", None), REFERENCE: ours("reference", None)}
         return jobs | {
@@ -181,8 +183,7 @@ def line(result: Result) -> str:
     case, one, everything = result.case, result.rate(ONE), result.rate(ALL)
     rates = [result.rate(name) for name in (ONE, ALL, TORCH, REFERENCE, AES, CHACHA, COPY)]
     cells = ["" if rate is None else f"{rate:.2f}" if rate >= 0.1 else f"{rate:.4f}" for rate in rates]
-    # One frame is one thread's work.
-    gain = f"{everything / one:.2f}" if one and everything and case.n_frames > 1 else ""
+    gain = f"{everything / one:.2f}" if one and everything else ""
     ratio = f"{one / result.rate(AES):.2f}" if one else ""
     row = [f"{case.word_bits}", f"{case.side}²", f"{case.n_frames}", f"{case.n_bytes / 1e6:.3g}"]
     return "| " + " | ".join([*row, cells[0], cells[1], gain, *cells[2:], ratio]) + " |"
@@ -217,11 +218,12 @@ def draw(results: list[Result]) -> None:
             if bits == 8 and name in PEERS:  # bytes are bytes to them
                 continue
             if name == ALL:
-                chosen = [one for one in chosen if one.case.n_frames > 1]
+                chosen = [one for one in chosen if one.case.side == 512]
             else:
                 chosen = [one for one in chosen if one.case.n_frames == 1]
             sizes = [one.case.n_bytes for one in chosen]
             label = name if name in PEERS else f"{name}, {bits} bit"
+            label += " (512² frames)" if name == ALL else ""
             options = {"color": colour, "marker": marker, "linestyle": dash, "markersize": 4, "linewidth": 1.5}
             cost.plot(sizes, [one.seconds[name] for one in chosen], label=label, **options)
             rate.plot(sizes, [one.rate(name) for one in chosen], **options)
