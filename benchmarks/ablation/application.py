@@ -26,6 +26,11 @@ N_NETWORKS = 32
 N_CANDIDATES = 1024
 N_COVER = 8
 _SEED = 11
+#: Kinds of weights that the verdict of the document is about.
+SMALL = "small random weights"
+KEY = "from the key (the cipher)"
+ODD = "from the key, odd taps"
+BEST = f"best {N_NETWORKS} of {N_CANDIDATES} random networks, odd taps"
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,9 @@ def rows(
     small, uniform = ({w: bank.filters for w, bank in banks[start].items()} for start in ("small", "uniform"))
     sources: dict[str, Source] = {
         "identity": Identity(),
-        "small random weights": Small(),
-        "from the key (the cipher)": Uniform(),
-        "from the key, odd taps": Uniform(odd_taps=True),
+        SMALL: Small(),
+        KEY: Uniform(),
+        ODD: Uniform(odd_taps=True),
         "trained bank, keyed": Keyed(small),
         "trained bank, keyed without multiplier": Keyed(small, multiply=False),
         "bank started uniform, keyed without multiplier": Keyed(uniform, multiply=False),
@@ -85,8 +90,7 @@ def rows(
         found.append(_row(f"{name}: the same, rounded", batches, *quantise(taps, mixes, word_bits), nothing))
         found.append(_row(f"{name}: trained on, rounded", batches, *in_turns(bank.filters, word_bits), nothing))
     choosing = samplers[0].draw(np.random.default_rng([_SEED + 1, word_bits]), 32, 64)
-    best = f"best {N_NETWORKS} of {N_CANDIDATES} random networks, odd taps"
-    return [*found, _row(best, batches, *_best(choosing, word_bits), nothing)]
+    return [*found, _row(BEST, batches, *_best(choosing, word_bits), nothing)]
 
 
 def floor(sampler: Sampler, word_bits: int) -> float:

@@ -96,9 +96,9 @@ def apart(results: _Results, names: Sequence[str], n_pictures: tuple[int, int]) 
     n_tests = len(tests) * len(METRICS)
     lines = [
         f"Against the full cipher, {n_tests} tests, {100 * LEVEL:.0f}% after Holm:\n",
-        f"- **Not told apart by any metric**: {', '.join(same)}.",
-        f"- **Of these, broken by an attack**: {', '.join(broken) or 'none'}.",
-        *(f"- Told apart: {name}, by {', '.join(differing)}." for name, differing in found.items() if differing),
+        f"- **Not told apart by any metric**: {'; '.join(same)}.",
+        f"- **Of these, broken by an attack**: {'; '.join(broken) or 'none'}.",
+        *(f"- Told apart: *{name}*, by {', '.join(differing)}." for name, differing in found.items() if differing),
     ]
     return "\n".join(lines)
 

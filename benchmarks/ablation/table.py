@@ -16,6 +16,8 @@ from benchmarks.ablation.study import Result
 LEVEL = 0.05
 #: What stands in a cell that has no figure.
 NOTHING = "-"
+#: Share of right samples up to which an attack that gained something has found traces only.
+TRACES = 0.01
 N_EDGES = 4
 #: Trials of one key and image behind a share; the other metrics are means over keys.
 TRIALS = {
@@ -73,7 +75,10 @@ def plain_number(interval: Interval, digits: int) -> str:
 
 
 def succeeded(outcomes: list[list[Outcome]]) -> str:
-    """Name the attacks that gained something, with what they got right of what they wanted; `NOTHING` for none."""
+    """Name the attacks that gained something, with what they got right of what they wanted; `NOTHING` for none.
+
+    "Traces": the image found is correlated with the true one, but next to no sample is right.
+    """
     found = []
     for position, name in enumerate(ATTACKS):
         of_keys = [outcome[position] for outcome in outcomes]
@@ -81,7 +86,7 @@ def succeeded(outcomes: list[list[Outcome]]) -> str:
         if n_gained:
             share = float(np.mean([outcome.share for outcome in of_keys]))
             keys = "" if n_gained == len(of_keys) else f", {n_gained} of {len(of_keys)} keys"
-            found.append(f"{ATTACKS[name]} ({100 * share:.0f}%{keys})")
+            found.append(f"{ATTACKS[name]} ({f'{100 * share:.0f}%' if share > TRACES else 'traces'}{keys})")
     return ", ".join(found) or NOTHING
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.ablation import document, picture, record, section, statistic, study, table
+from benchmarks.ablation import application, document, picture, record, section, statistic, study, table
 from benchmarks.ablation.application import Row
 from benchmarks.ablation.attack import NAMES, Outcome, attack
 from benchmarks.ablation.cost import Cost, multiplications, relative_seconds
@@ -162,12 +162,7 @@ def make_results():
 
 def make_study(results):
     losses = Losses(*(torch.full((32,), value).double() for value in (0.1, 0.2, 0.3)))
-    kinds = [
-        "small random weights",
-        "from the key (the cipher)",
-        "from the key, odd taps",
-        *(f"trained from {start} weights: trained on, rounded" for start in ("small", "uniform")),
-    ]
+    kinds = [application.SMALL, application.KEY, application.ODD, *document.GAINS.values()]
     rows = [Row(kind, losses, losses, 7.5, float("nan")) for kind in kinds]
     bank = Bank(8, BANK.astype(float), BANK, [Point(0, 1.0, 1.1), Point(1, 0.9, 1.0)])
     pictures = [make_picture(), make_picture(np.uint16), Picture("zero", np.zeros((64, 64), np.uint8), 8)]
@@ -184,19 +179,34 @@ def test_document_is_complete():
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in block.splitlines()}) == 1
     assert "**Weights come from the key**" in text
-    assert "no further than uniformly random weights" in text
+    assert "best of many random networks +0.000 to +0.000" in text
 
 
 def test_document_tells_what_differs_and_what_is_broken():
     results = make_results()
     lines = section.apart(results, list(results)[1:], (2, 1)).splitlines()
-    assert any(line.startswith("- Told apart: 1 round, by NPCR/UACI of plain images") for line in lines)
+    assert any(line.startswith("- Told apart: *1 round*, by NPCR/UACI of plain images") for line in lines)
     same = next(line for line in lines if line.startswith("- **Not told apart"))
     assert "3 rounds" in same
-    assert "1 round," not in same
+    assert "1 round;" not in same
     assert "3 rounds" in next(line for line in lines if "broken by an attack" in line)
     results["trained bank, keyed"].values[:] += 0.4
     assert "**Trained weights make a difference**" in document.write(make_study(results))
+
+
+def test_attacks_are_named_with_what_they_got():
+    def outcomes(*cases):
+        return [
+            [
+                Outcome(name, *cases[n]) if n < len(cases) else Outcome(name, 0, 0, False)
+                for n, name in enumerate(table.ATTACKS)
+            ]
+        ]
+
+    assert table.succeeded(outcomes((0.5, 0.0, False))) == table.NOTHING
+    assert table.succeeded(outcomes((0.5, 0.0, True))) == "cipher image of zeros as key (50%)"
+    some = outcomes((0.0, 0.0, True)) + outcomes((0.0, 0.0, False), (1.0, 0.0, True))
+    assert table.succeeded(some) == "cipher image of zeros as key (traces, 1 of 2 keys), codebook (50%, 1 of 2 keys)"
 
 
 def test_pooled_means_weigh_images_alike():
