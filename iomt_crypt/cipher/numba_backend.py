@@ -140,10 +140,8 @@ class _Group:
 
 
 def _stack(arrays: list[npt.NDArray[_Word]]) -> npt.NDArray[_Word]:
-    """Stack what belongs to the frames of a group: read-only as its parts are, because to numba that is a type."""
-    if len(arrays) == 1:
-        return arrays[0][np.newaxis]
-    stacked = np.stack(arrays)
+    """Stack what belongs to the frames of a group: always read-only, because to numba that is a type of its own."""
+    stacked = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
     stacked.flags.writeable = False
     return stacked
 
