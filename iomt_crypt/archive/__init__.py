@@ -1,1 +1,1 @@
-"""Trees of objects: one machinery that walks, journals, spreads and resumes; what is done to an object is an Operation."""
+"""Trees of objects: walk, journal, spread over processes, resume; what is done to an object is an Operation."""
