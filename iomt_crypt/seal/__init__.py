@@ -6,13 +6,13 @@ Knows no DICOM. Everything that fails authentication raises the one opaque `Auth
 from iomt_crypt.seal.encoding import encode_map
 from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.header import open_header, seal_header
-from iomt_crypt.seal.hpke import HpkeIdentity, HpkeRecipient
 from iomt_crypt.seal.keyfile import (
     load_identities,
     load_or_create_site_key,
     load_recipients,
     write_identity,
 )
+from iomt_crypt.seal.kind.hpke import HpkeIdentity, HpkeRecipient
 from iomt_crypt.seal.recipient import Identity, Recipient, Stanza, fingerprint_text
 from iomt_crypt.seal.record import Record
 from iomt_crypt.seal.schedule import ObjectKey

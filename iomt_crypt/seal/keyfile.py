@@ -1,35 +1,63 @@
 """Key files: identities (secret), lists of recipients (public), the site key (secret).
 
-Secret files are created exclusively with mode 0600 and refused when others may read them.
+A file holds any number of entries of any kinds: lines, and PEM blocks. Lines that begin with ``#`` are comments. Secret
+files are created exclusively with mode 0600 and refused when others may read them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
+import re
 import secrets
-import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal import passphrase as locked
-from iomt_crypt.seal.hpke import IDENTITY_PREFIX, RECIPIENT_PREFIX, HpkeIdentity, HpkeRecipient
-from iomt_crypt.seal.recipient import Identity, Recipient, decode_text, encode_text, fingerprint_text
+from iomt_crypt.seal.kind import registry
+from iomt_crypt.seal.recipient import AskPassphrase, Identity, Recipient, decode_text, encode_text, fingerprint_text
 from iomt_crypt.seal.schedule import KEY_BYTES
+from iomt_crypt.seal.secret import read_key_file, write_secret
 
 SITE_KEY_PREFIX = "iomtsite1"
-_MAX_BYTES = 1 << 20  # a key file is a few hundred bytes; a list of recipients a few hundred kilobytes
 
-AskPassphrase = Callable[[str], bytes]
+_PEM = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:")
 
 
-def write_identity(path: Path, identity: HpkeIdentity, *, passphrase: bytes | None = None) -> None:
+class KeyPair(Protocol):
+    """An identity that can be written to a file."""
+
+    @property
+    def fingerprint(self) -> bytes: ...
+
+    @property
+    def recipient(self) -> Recipient: ...
+
+    def secret_text(self) -> str: ...
+
+
+@dataclass(frozen=True, repr=False)
+class Entry:
+    """One key of a file: a line, or the PEM blocks that belong together. Its text may be a secret."""
+
+    text: str
+    line: int
+
+
+def write_identity(path: Path, identity: KeyPair, *, passphrase: bytes | None = None) -> None:
     """Write ``identity`` to a new 0600 file; with ``passphrase``, encrypted under it (scrypt, AES-256-GCM)."""
     secret = identity.secret_text()
+    kind = registry.find_kind(secret)
     text = locked.lock(secret.encode("ascii"), passphrase) if passphrase is not None else secret
     head = (
         "# iomt-crypt identity: whoever holds this file can decrypt. Keep a copy in a safe place.\n"
+        f"# kind: {kind.name if kind else 'unknown'}\n"
+        f"# created: {datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}\n"
         f"# fingerprint: {fingerprint_text(identity.fingerprint)}\n"
         f"# recipient: {identity.recipient}\n"
     )
@@ -37,53 +65,113 @@ def write_identity(path: Path, identity: HpkeIdentity, *, passphrase: bytes | No
 
 
 def load_identities(values: Sequence[str | Path], *, ask: AskPassphrase | None = None) -> list[Identity]:
-    """Identities from key files. ``ask(path)`` is called for the passphrase of a locked file.
+    """Identities from key files and from texts that name a secret (``pkcs11:...``, ``passphrase:FILE``).
+
+    ``ask(what)`` is called for passphrases and PINs, with the path of the file where there is one.
 
     Raises
     ------
     KeyMaterialError
-        Missing file, readable by others, no identity in it, damaged text, wrong passphrase.
+        Missing file, readable by others, no identity in it, damaged text, wrong passphrase; a secret in place of a
+        file's name.
     """
     identities: list[Identity] = []
     for value in values:
-        lines = _lines(Path(value), secret=True)
-        found = [_identity(line, str(value), ask) for line in lines]
+        kind = registry.find_kind(str(value))
+        if kind is not None and registry.is_identity(str(value)):
+            if not kind.names_secret:
+                raise KeyMaterialError(
+                    "a secret key was given in place of a file",
+                    hint="everybody on this machine can read command lines: put it into a 0600 file and name that",
+                )
+            identities.append(registry.parse_identity(str(value), ask))
+            continue
+        if kind is not None:
+            registry.parse_identity(str(value))
+        _refuse_unknown_scheme(str(value), "identity")
+        found = [open_identity(entry, str(value), ask) for entry in read_entries(Path(value), secret=True)]
         if not found:
             raise KeyMaterialError(f"{value}: no identity in it", hint="'iomt-crypt keygen -o FILE' makes one")
         identities += found
     return identities
 
 
-def _identity(line: str, path: str, ask: AskPassphrase | None) -> Identity:
-    if line.lower().startswith(RECIPIENT_PREFIX):
-        raise KeyMaterialError(f"{path}: this is a recipient (public), an identity (secret) is needed")
-    if locked.is_locked(line):
-        if ask is None:
-            raise KeyMaterialError(f"{path}: the identity is under a passphrase and nobody can be asked for it")
-        line = locked.unlock(line, ask(path)).decode("ascii", "replace")
-    if not line.lower().startswith(IDENTITY_PREFIX):
-        raise KeyMaterialError(f"{path}: not an identity of a known kind", hint=f"it begins with {IDENTITY_PREFIX}")
-    return HpkeIdentity.parse(line)
+def open_identity(entry: Entry, path: str, ask: AskPassphrase | None) -> Identity:
+    """The identity of one entry of the file ``path``; a locked one is unlocked with ``ask(path)``."""
+    with _in_place(entry, path):
+        text = entry.text
+        if locked.is_locked(text):
+            if ask is None:
+                raise KeyMaterialError("the identity is under a passphrase and nobody can be asked for it")
+            text = locked.unlock(text, ask(path)).decode("ascii", "replace")
+        return registry.parse_identity(text, _asking(path, ask))
 
 
-def load_recipients(values: Sequence[str | Path]) -> list[Recipient]:
-    """Recipients from texts (``iomtpk1...``) or paths of files with one recipient on each line."""
+def load_recipients(values: Sequence[str | Path], *, ask: AskPassphrase | None = None) -> list[Recipient]:
+    """Recipients from texts (``iomtpk1...``, ``pkcs11:...``) or paths of files that hold them.
+
+    Raises
+    ------
+    KeyMaterialError
+        Missing file, no recipient in it, damaged text, an identity in place of a recipient.
+    """
     recipients: list[Recipient] = []
     for value in values:
-        if str(value).lower().startswith(RECIPIENT_PREFIX):
-            recipients.append(HpkeRecipient.parse(str(value)))
+        if registry.find_kind(str(value)) is not None:
+            recipients.append(registry.parse_recipient(str(value), ask))
             continue
-        lines = _lines(Path(value), secret=False)
-        if not lines:
+        _refuse_unknown_scheme(str(value), "recipient")
+        found = [open_recipient(entry, str(value), ask) for entry in read_entries(Path(value), secret=False)]
+        if not found:
             raise KeyMaterialError(f"{value}: no recipient in it")
-        for line in lines:
-            if not line.lower().startswith(RECIPIENT_PREFIX):
-                raise KeyMaterialError(
-                    f"{value}: not a recipient of a known kind",
-                    hint=f"it begins with {RECIPIENT_PREFIX}; an identity's recipient is in its '# recipient:' line",
-                )
-            recipients.append(HpkeRecipient.parse(line))
+        recipients += found
     return recipients
+
+
+def open_recipient(entry: Entry, path: str, ask: AskPassphrase | None) -> Recipient:
+    """The recipient of one entry of the file ``path``."""
+    with _in_place(entry, path):
+        return registry.parse_recipient(entry.text, _asking(path, ask))
+
+
+def read_entries(path: Path, *, secret: bool) -> list[Entry]:
+    """The entries of a key file, comments left out.
+
+    A private key in PEM and the certificates beside it are one entry, the key first; certificates alone are one each.
+    """
+    raw = read_key_file(path, secret=secret)
+    try:
+        lines = raw.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        raise KeyMaterialError(f"{path}: not a key file") from None
+    entries: list[Entry] = []
+    blocks: list[Entry] = []
+    open_block: list[str] = []
+    for number, line in enumerate((line.strip() for line in lines), 1):
+        marker = _PEM.fullmatch(line)
+        if marker or open_block:
+            if (marker is not None and marker[1] == "BEGIN") == bool(open_block):
+                raise KeyMaterialError(f"{path}, line {number}: a PEM block is not complete")
+            open_block.append(line)
+            if marker and marker[1] == "END":
+                blocks.append(Entry("\n".join(open_block) + "\n", number - len(open_block) + 1))
+                open_block = []
+        elif line and not line.startswith("#"):
+            entries += _bundles(blocks)
+            blocks = []
+            entries.append(Entry(line, number))
+    if open_block:
+        raise KeyMaterialError(f"{path}: a PEM block is not complete")
+    return entries + _bundles(blocks)
+
+
+def _bundles(blocks: list[Entry]) -> list[Entry]:
+    """Consecutive PEM blocks as entries: one for each private key, with all certificates when it is the only one."""
+    keys = [block for block in blocks if registry.is_identity(block.text)]
+    if len(keys) != 1:
+        return blocks
+    rest = [block for block in blocks if block is not keys[0]]
+    return [Entry("".join(block.text for block in [*keys, *rest]), keys[0].line)]
 
 
 def user_site_key_path() -> Path:
@@ -107,44 +195,29 @@ def load_or_create_site_key(path: Path) -> bytes:
         raise KeyMaterialError(
             f"{path}: the site key cannot be made there ({error.strerror})", hint="--site-key FILE puts it elsewhere"
         ) from error
-    lines = _lines(path, secret=True)
-    if len(lines) != 1 or not lines[0].startswith(SITE_KEY_PREFIX):
+    entries = read_entries(path, secret=True)
+    if len(entries) != 1 or not entries[0].text.startswith(SITE_KEY_PREFIX):
         raise KeyMaterialError(f"{path}: not a site key", hint=f"one line that begins with {SITE_KEY_PREFIX}")
-    return decode_text(SITE_KEY_PREFIX, lines[0], KEY_BYTES)
+    return decode_text(SITE_KEY_PREFIX, entries[0].text, KEY_BYTES)
 
 
-def write_secret(path: Path, text: str) -> None:
-    """Write a new file with mode 0600 that appears whole or not at all.
-
-    Raises FileExistsError rather than overwrite: the old file may be somebody's only key.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+@contextlib.contextmanager
+def _in_place(entry: Entry, path: str) -> Iterator[None]:
+    """Errors of a kind, which knows no files, get the file and the line."""
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # fails when the file is there, unlike a rename
-    finally:
-        draft.unlink()
+        yield
+    except KeyMaterialError as error:
+        raise KeyMaterialError(f"{path}, line {entry.line}: {error}", hint=error.hint) from error
 
 
-def _lines(path: Path, *, secret: bool) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise KeyMaterialError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
-    if secret and stat.S_ISREG(mode) and mode & 0o077:
+def _asking(path: str, ask: AskPassphrase | None) -> AskPassphrase | None:
+    return None if ask is None else lambda what: ask(f"{path}: {what}")
+
+
+def _refuse_unknown_scheme(value: str, role: str) -> None:
+    """``vault:...`` is no file of that name, unless there is one."""
+    scheme = _SCHEME.match(value)
+    if scheme and "/" not in scheme[0] and not os.path.lexists(value):
         raise KeyMaterialError(
-            f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
+            f"{scheme[0]}... is neither a file nor a known kind of {role}", hint=f"known: {registry.known(role)}"
         )
-    if len(raw) > _MAX_BYTES:
-        raise KeyMaterialError(f"{path}: larger than {_MAX_BYTES} bytes, not a key file")
-    try:
-        text = raw.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise KeyMaterialError(f"{path}: not a key file") from error
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from iomt_crypt.errors import KeyMaterialError
+
+# Asked with what it is for ("key.pem: private key"); gives a passphrase or a PIN.
+AskPassphrase = Callable[[str], bytes]
 
 FINGERPRINT_BYTES = 8
 _CHECKSUM_BYTES = 4
@@ -50,6 +54,19 @@ class Identity(Protocol):
     def fingerprint(self) -> bytes: ...
 
     def unwrap(self, stanza: Stanza, epoch_id: bytes) -> bytes | None: ...
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """An identity that knows its recipient, or None where only the secret half is at hand."""
+
+    @property
+    def recipient(self) -> Recipient | None: ...
+
+
+def epoch_info(epoch_id: bytes) -> bytes:
+    """What every kind binds an epoch key to: a stanza moved to another epoch does not open."""
+    return b"iomt-crypt/1/epoch" + epoch_id
 
 
 def fingerprint_of(public: bytes) -> bytes:

@@ -1,0 +1,74 @@
+"""Files that hold keys: read with limits, refused when others may read a secret, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from iomt_crypt.errors import KeyMaterialError
+
+_MAX_BYTES = 1 << 20  # a key file is a few hundred bytes; a list of recipients a few hundred kilobytes
+_LOOKS_LIKE_KEY = re.compile(r"[A-Za-z0-9+/=]{40,}")
+
+
+def read_key_file(path: Path, *, secret: bool) -> bytes:
+    """The bytes of a key file.
+
+    Raises
+    ------
+    KeyMaterialError
+        It cannot be read, is larger than 1 MiB, or, when ``secret``, may be read by others.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise KeyMaterialError(f"{_shown(path)}: cannot be read ({reason})") from None
+    if secret and stat.S_ISREG(mode) and mode & 0o077:
+        raise KeyMaterialError(
+            f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
+        )
+    if len(raw) > _MAX_BYTES:
+        raise KeyMaterialError(f"{path}: larger than {_MAX_BYTES} bytes, not a key file")
+    return raw
+
+
+def read_secret_line(path: Path) -> bytes:
+    """First line of a 0600 file, without its line end: a passphrase or a PIN.
+
+    Raises
+    ------
+    KeyMaterialError
+        As `read_key_file`, or the line is empty.
+    """
+    line = read_key_file(path, secret=True).split(b"\n", 1)[0].removesuffix(b"\r")
+    if not line:
+        raise KeyMaterialError(f"{path}: its first line is empty", hint="the secret is the first line")
+    return line
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file with mode 0600 that appears whole or not at all.
+
+    Raises FileExistsError rather than overwrite: the old file may be somebody's only key.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # fails when the file is there, unlike a rename
+    finally:
+        draft.unlink()
+
+
+def _shown(path: Path) -> str:
+    """The path, unless it looks like a key that was given in place of one."""
+    return "this value" if _LOOKS_LIKE_KEY.fullmatch(str(path)) and "/" not in str(path)[:40] else str(path)
