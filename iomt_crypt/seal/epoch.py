@@ -6,6 +6,8 @@ HPKE costs about 0.1 ms for each recipient, AES-KW (RFC 3394) 1 us: the epoch ma
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,15 +46,25 @@ class Epoch:
         """40 bytes: ``data_key`` under the epoch key."""
         return aes_key_wrap(self.key, data_key)
 
+    def unwrap(self, wrapped_key: bytes) -> bytes:
+        """The data key that `wrap` wrapped. Raises AuthenticationError for anything else."""
+        return _unwrap(self.key, wrapped_key)
+
 
 class Keyring:
-    """The identities at hand, and the epochs they have opened so far."""
+    """The identities at hand, and the epochs they have opened so far (the last 256 that were used)."""
 
     _CACHED_EPOCHS = 256
 
     def __init__(self, identities: Sequence[Identity]) -> None:
         self._identities = tuple(identities)
-        self._epoch_keys: dict[tuple[bytes, tuple[Stanza, ...]], bytes] = {}
+        self._epoch_keys: OrderedDict[tuple[bytes, tuple[Stanza, ...]], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def fingerprints(self) -> frozenset[bytes]:
+        """Of all identities at hand."""
+        return frozenset(identity.fingerprint for identity in self._identities)
 
     def unwrap(self, wrapped_key: bytes, epoch_id: bytes, stanzas: tuple[Stanza, ...]) -> bytes:
         """The data key.
@@ -64,17 +76,19 @@ class Keyring:
         AuthenticationError
             A stanza opened, and the wrapped data key does not fit it.
         """
-        cached = (epoch_id, stanzas)
-        epoch_key = self._epoch_keys.get(cached)
-        if epoch_key is None:
-            epoch_key = self._open(epoch_id, stanzas)
-            if len(self._epoch_keys) >= self._CACHED_EPOCHS:
-                self._epoch_keys.clear()
-            self._epoch_keys[cached] = epoch_key
-        try:
-            return aes_key_unwrap(epoch_key, wrapped_key)
-        except (InvalidUnwrap, ValueError):
-            raise AuthenticationError from None
+        return _unwrap(self._epoch_key((epoch_id, stanzas)), wrapped_key)
+
+    def _epoch_key(self, epoch: tuple[bytes, tuple[Stanza, ...]]) -> bytes:
+        with self._lock:
+            if epoch in self._epoch_keys:
+                self._epoch_keys.move_to_end(epoch)
+                return self._epoch_keys[epoch]
+        epoch_key = self._open(*epoch)  # may ask a token or a network: others need not wait
+        with self._lock:
+            self._epoch_keys[epoch] = epoch_key
+            if len(self._epoch_keys) > self._CACHED_EPOCHS:
+                self._epoch_keys.popitem(last=False)
+        return epoch_key
 
     def _open(self, epoch_id: bytes, stanzas: tuple[Stanza, ...]) -> bytes:
         for identity in self._identities:
@@ -84,3 +98,10 @@ class Keyring:
                 if epoch_key is not None:
                     return epoch_key
         raise NoMatchingIdentityError
+
+
+def _unwrap(epoch_key: bytes, wrapped_key: bytes) -> bytes:
+    try:
+        return aes_key_unwrap(epoch_key, wrapped_key)
+    except (InvalidUnwrap, ValueError):
+        raise AuthenticationError from None

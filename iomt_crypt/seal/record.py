@@ -14,13 +14,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cbor2
 
 from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal.encoding import encode_map
-from iomt_crypt.seal.epoch import EPOCH_ID_BYTES, MAX_RECIPIENTS
+from iomt_crypt.seal.epoch import EPOCH_ID_BYTES, MAX_RECIPIENTS, Epoch, Keyring
 from iomt_crypt.seal.recipient import FINGERPRINT_BYTES, Stanza
 from iomt_crypt.seal.schedule import OBJECT_ID_BYTES, ObjectKey
 from iomt_crypt.seal.suite import SUITES, Layout
@@ -37,6 +37,10 @@ _MAC_BYTES = 32
 _WRAPPED_KEY_BYTES = 40
 _SLACK_BYTES = 2560  # two more HPKE recipients (1.2 kB each)
 _STEP_BYTES = 256
+# "mac" is the shortest name, so it stands first in the map (RFC 8949, 4.2.1): the body is these bytes, the MAC, the rest.
+_MAC_NAME = b"\xad\x63mac"
+_MAC_HEAD = b"\x58\x20"
+_EMPTY_MAC = b"\x40"
 
 
 @dataclass(frozen=True)
@@ -82,29 +86,29 @@ class Record:
 
     def authenticated(self, key: ObjectKey) -> Record:
         """The same record with its MAC."""
-        return replace(self, mac=self._compute_mac(key))
+        return replace(self, mac=_mac(key.derive("record/mac"), _encode_rest(self)))
 
     def check(self, key: ObjectKey) -> None:
         """Raise AuthenticationError unless the MAC fits."""
-        if not hmac.compare_digest(self._compute_mac(key), self.mac):
+        if not hmac.compare_digest(_mac(key.derive("record/mac"), _encode_rest(self)), self.mac):
             raise AuthenticationError
-
-    def _compute_mac(self, key: ObjectKey) -> bytes:
-        return hmac.digest(key.derive("record/mac"), _encode(self, mac=b""), "sha256")
 
     def tag(self, index: int) -> bytes:
         """Tag of unit ``index``."""
         size = SUITES[self.suite].tag_bytes
         return self.tags[index * size : (index + 1) * size]
 
-    def pack(self, *, slack: bool = True) -> bytes:
-        """The container. Its size depends on the sizes of the fields only, and is even."""
-        body = _encode(self)
-        container = MAGIC + VERSION.to_bytes(2, "big") + len(body).to_bytes(4, "big") + body
-        container += hashlib.sha256(container).digest()
-        size = len(container) + (_SLACK_BYTES if slack else 0)
-        step = _STEP_BYTES if slack else 2
-        return container.ljust(-(-size // step) * step, b"\0")
+    def pack(self, *, slack: bool = True, size: int | None = None) -> bytes:
+        """The container. Its size depends on the sizes of the fields only, and is even.
+
+        With ``size``, exactly so many bytes, filled up with zeros.
+
+        Raises
+        ------
+        ValueError
+            The record needs more than ``size`` bytes.
+        """
+        return _contain(self.mac, _encode_rest(self), slack=slack, size=size)
 
     @classmethod
     def unpack(cls, container: bytes) -> Record:
@@ -115,27 +119,121 @@ class Record:
         AuthenticationError
             Anything at all is wrong with it. One error on purpose: see `AuthenticationError`.
         """
-        body_bytes = int.from_bytes(container[len(MAGIC) + 2 : _HEAD_BYTES], "big")
-        end = _HEAD_BYTES + body_bytes
-        body, digest = bytes(container[_HEAD_BYTES:end]), container[end : end + _DIGEST_BYTES]
+        return Parsed.of(container).record
+
+
+class Parsed(NamedTuple):
+    """A record as it was parsed, with the bytes of its body behind the MAC: they need not be encoded anew."""
+
+    record: Record
+    rest: bytes
+
+    @classmethod
+    def of(cls, container: bytes) -> Parsed:
+        """Parse strictly, see `Record.unpack`."""
+        end = _HEAD_BYTES + int.from_bytes(container[len(MAGIC) + 2 : _HEAD_BYTES], "big")
+        body, digest, slack = container[_HEAD_BYTES:end], container[end : end + _DIGEST_BYTES], end + _DIGEST_BYTES
         if (
             len(container) > MAX_CONTAINER_BYTES
             or not container.startswith(MAGIC + VERSION.to_bytes(2, "big"))
             or hashlib.sha256(container[:end]).digest() != digest
-            or any(container[end + _DIGEST_BYTES :])
+            or container.count(0, slack) != len(container) - slack
         ):
             raise AuthenticationError
         record = _decode(body)
-        if _encode(record) != body:
+        rest = _encode_rest(record)
+        if _body(record.mac, rest) != body:
             raise AuthenticationError
-        return record
+        return cls(record, rest)
+
+    def open(self, keyring: Keyring) -> Opened:
+        """Unwrap the data key and check the MAC.
+
+        Raises
+        ------
+        NoMatchingIdentityError, AuthenticationError
+        """
+        record = self.record
+        key = ObjectKey(keyring.unwrap(record.wrapped_key, record.epoch_id, record.stanzas), record.object_id)
+        mac_key = key.derive("record/mac")
+        if not hmac.compare_digest(_mac(mac_key, self.rest), record.mac):
+            raise AuthenticationError
+        return Opened(record, key, mac_key)
 
 
-def _encode(record: Record, **changed: bytes) -> bytes:
-    fields: dict[str, Any] = vars(record) | changed
-    fields["layout"] = vars(record.layout)
-    fields["stanzas"] = [[s.kind, s.recipient, s.body] for s in record.stanzas]
-    return encode_map(fields)
+class Opened(NamedTuple):
+    """An authenticated record and the keys of its object."""
+
+    record: Record
+    key: ObjectKey
+    mac_key: bytes
+
+    def __repr__(self) -> str:
+        return f"<Opened {self.record.sop_instance_uid}>"
+
+    def rewrapped(self, epoch: Epoch, *, size: int | None = None) -> bytes:
+        """The container for the recipients of ``epoch``, everything else as it was; read back before it is returned.
+
+        ``size`` keeps the container's size where the new record fits; else, and without, it gets new slack.
+
+        Raises
+        ------
+        AuthenticationError
+            What was written does not open again: a defect, and the object must stay as it is.
+        """
+        # Not dataclasses.replace(), which takes longer than the cryptography.
+        fields = vars(self.record) | {
+            "epoch_id": epoch.id,
+            "wrapped_key": epoch.wrap(self.key.data_key),
+            "stanzas": epoch.stanzas,
+        }
+        rest = _encode_fields(fields)
+        mac = _mac(self.mac_key, rest)
+        fits = size is not None and _contained_bytes(rest) <= size
+        container = _contain(mac, rest, slack=True, size=size if fits else None)
+        again = Parsed.of(container)
+        same = again.rest == rest and again.record.mac == mac and again.record.stanzas == epoch.stanzas
+        if not same or epoch.unwrap(again.record.wrapped_key) != self.key.data_key:
+            raise AuthenticationError
+        return container
+
+
+def _mac(mac_key: bytes, rest: bytes) -> bytes:
+    """HMAC-SHA-256 over the body with an empty MAC."""
+    return hmac.digest(mac_key, _MAC_NAME + _EMPTY_MAC + rest, "sha256")
+
+
+def _body(mac: bytes, rest: bytes) -> bytes:
+    return _MAC_NAME + _MAC_HEAD + mac + rest
+
+
+def _contained_bytes(rest: bytes) -> int:
+    """Size of the container without slack."""
+    return _HEAD_BYTES + len(_MAC_NAME) + len(_MAC_HEAD) + _MAC_BYTES + len(rest) + _DIGEST_BYTES
+
+
+def _contain(mac: bytes, rest: bytes, *, slack: bool, size: int | None) -> bytes:
+    body = _body(mac, rest)
+    container = MAGIC + VERSION.to_bytes(2, "big") + len(body).to_bytes(4, "big") + body
+    container += hashlib.sha256(container).digest()
+    if size is None:
+        step = _STEP_BYTES if slack else 2
+        size = -(-(len(container) + (_SLACK_BYTES if slack else 0)) // step) * step
+    if len(container) > size:
+        raise ValueError(f"the record needs {len(container)} bytes, {size} are there")
+    return container.ljust(size, b"\0")
+
+
+def _encode_rest(record: Record) -> bytes:
+    return _encode_fields(vars(record))
+
+
+def _encode_fields(fields: dict[str, Any]) -> bytes:
+    """The body behind the MAC: deterministic CBOR of all other fields, without the map's own head (one byte)."""
+    encoded = {name: value for name, value in fields.items() if name != "mac"}
+    encoded["layout"] = vars(fields["layout"])
+    encoded["stanzas"] = [[s.kind, s.recipient, s.body] for s in fields["stanzas"]]
+    return encode_map(encoded)[1:]
 
 
 def _decode(body: bytes) -> Record:
