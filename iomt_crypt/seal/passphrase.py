@@ -19,15 +19,47 @@ PREFIX = "iomtlocked1:"
 _LOG2_N, _R, _P = 17, 8, 1  # 128 MiB and about 0.3 s: OWASP's first choice for scrypt
 _MAX_LOG2_N, _MAX_R, _MAX_P = 20, 8, 4  # 1 GiB: what a file may make us spend
 _SALT_BYTES = 16
+PARAMETER_BYTES = 3 + _SALT_BYTES
+
+
+def new_parameters() -> bytes:
+    """19 bytes: ``log2(n) | r | p | salt``, the salt fresh."""
+    return bytes((_LOG2_N, _R, _P)) + secrets.token_bytes(_SALT_BYTES)
+
+
+def within_limits(parameters: bytes) -> bool:
+    """Whether these are parameters that we spend time and memory on."""
+    if len(parameters) != PARAMETER_BYTES:
+        return False
+    log2_n, r, p = parameters[:3]
+    # RFC 7914, 2: n < 2^(128 r / 8)
+    return 1 <= log2_n <= _MAX_LOG2_N and 1 <= r <= _MAX_R and 1 <= p <= _MAX_P and log2_n < 16 * r
+
+
+def stretch(passphrase: bytes, parameters: bytes) -> bytes:
+    """32 bytes from a passphrase by scrypt.
+
+    Raises
+    ------
+    KeyMaterialError
+        The parameters are over the limits, or there is no memory for them.
+    """
+    if not within_limits(parameters):
+        raise KeyMaterialError(f"scrypt parameters are damaged, or over the limit of n = 2^{_MAX_LOG2_N}")
+    n, r, p = 1 << parameters[0], parameters[1], parameters[2]
+    try:
+        return Scrypt(salt=parameters[3:], length=32, n=n, r=r, p=p).derive(passphrase)
+    except (MemoryError, ValueError):
+        raise KeyMaterialError(f"scrypt needs {(128 * n * r) >> 20} MiB of memory, which are not there") from None
 
 
 def lock(secret: bytes, passphrase: bytes) -> str:
     """One line of text that only ``passphrase`` opens."""
     if not passphrase:
         raise KeyMaterialError("the passphrase is empty")
-    head = bytes((_LOG2_N, _R, _P)) + secrets.token_bytes(_SALT_BYTES)
+    head = new_parameters()
     # A constant nonce is safe: the salt is fresh, so each key encrypts one message.
-    sealed = AESGCM(_stretch(passphrase, head)).encrypt(bytes(12), secret, head)
+    sealed = AESGCM(stretch(passphrase, head)).encrypt(bytes(12), secret, head)
     return PREFIX + base64.b64encode(head + sealed).decode("ascii")
 
 
@@ -45,18 +77,12 @@ def unlock(line: str, passphrase: bytes) -> bytes:
     """
     try:
         raw = base64.b64decode(line[len(PREFIX) :], validate=True)
-    except binascii.Error as error:
-        raise KeyMaterialError("the locked identity is damaged: not base64") from error
-    head, sealed = raw[: 3 + _SALT_BYTES], raw[3 + _SALT_BYTES :]
-    if len(sealed) < 16 or not (1 <= head[0] <= _MAX_LOG2_N and 1 <= head[1] <= _MAX_R and 1 <= head[2] <= _MAX_P):
+    except binascii.Error:
+        raise KeyMaterialError("the locked identity is damaged: not base64") from None
+    head, sealed = raw[:PARAMETER_BYTES], raw[PARAMETER_BYTES:]
+    if len(sealed) < 16 or not within_limits(head):
         raise KeyMaterialError(f"the locked identity is damaged, or asks for more than scrypt n = 2^{_MAX_LOG2_N}")
     try:
-        return AESGCM(_stretch(passphrase, head)).decrypt(bytes(12), sealed, head)
+        return AESGCM(stretch(passphrase, head)).decrypt(bytes(12), sealed, head)
     except InvalidTag:
         raise KeyMaterialError("wrong passphrase") from None
-    except (MemoryError, ValueError):
-        raise KeyMaterialError("the locked identity is damaged, or there is no memory for its scrypt") from None
-
-
-def _stretch(passphrase: bytes, head: bytes) -> bytes:
-    return Scrypt(salt=head[3:], length=32, n=1 << head[0], r=head[1], p=head[2]).derive(passphrase)
