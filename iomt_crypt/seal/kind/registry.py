@@ -67,6 +67,7 @@ KINDS = (
             "-----begin encrypted private key-----",
         ),
     ),
+    Kind("rsa", _HERE + "rsa", ("-----begin public key-----",), ()),
     Kind("passphrase", _HERE + "passphrase", ("passphrase:",), ("passphrase:",), names_secret=True),
     Kind("token", _HERE + "token", ("pkcs11:",), ("pkcs11:",), names_secret=True),
     Kind("kms", _HERE + "kms", ("awskms:",), ("awskms:",), names_secret=True),
