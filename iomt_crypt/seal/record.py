@@ -1,17 +1,11 @@
 """The sealed record: everything that is needed to open an object, but the identity.
 
-Container, in one byte string::
-
-    magic "IOMTCRPT" (8) | version u16 | body length u32 | body | SHA-256 of all before (32) | zero bytes (slack)
-
-(big endian). The body is deterministic CBOR (RFC 8949, 4.2.1). The plain digest tells damage from a wrong key without
-any key; against an adversary the keyed ``mac`` in the body decides. The slack is room for further recipients, so that
-re-wrapping can be done in place.
+What is around it in the file is in `iomt_crypt.seal.container`. The body is deterministic CBOR (RFC 8949, 4.2.1);
+against an adversary the keyed ``mac`` in it decides.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -19,24 +13,18 @@ from typing import Any, NamedTuple
 import cbor2
 
 from iomt_crypt.errors import AuthenticationError
+from iomt_crypt.seal.container import contain, contained_bytes, content
 from iomt_crypt.seal.epoch import EPOCH_ID_BYTES, MAX_RECIPIENTS, Epoch, Keyring
 from iomt_crypt.seal.recipient import FINGERPRINT_BYTES, Stanza
 from iomt_crypt.seal.schedule import OBJECT_ID_BYTES, ObjectKey
 from iomt_crypt.seal.suite import SUITES, Layout
 
-MAGIC = b"IOMTCRPT"
-VERSION = 1
 FORMS = ("native", "carrier", "header")
-MAX_CONTAINER_BYTES = 1 << 28
 MAX_FRAMES = 1 << 24
 
-_HEAD_BYTES = len(MAGIC) + 2 + 4
-_DIGEST_BYTES = 32
 _MAC_BYTES = 32
 _WRAPPED_KEY_BYTES = 40
-_SLACK_BYTES = 2560  # two more HPKE recipients (1.2 kB each)
-_STEP_BYTES = 256
-# "mac" is the shortest name, so it stands first in the map (RFC 8949, 4.2.1): the body is these bytes, the MAC, the rest.
+# "mac" is the shortest name and stands first in the map (RFC 8949, 4.2.1): these bytes, the MAC, the rest.
 _MAC_NAME = b"\xad\x63mac"
 _MAC_HEAD = b"\x58\x20"
 _EMPTY_MAC = b"\x40"
@@ -107,7 +95,7 @@ class Record:
         ValueError
             The record needs more than ``size`` bytes.
         """
-        return _contain(self.mac, _encode_rest(self), slack=slack, size=size)
+        return contain(_body(self.mac, _encode_rest(self)), slack=slack, size=size)
 
     @classmethod
     def unpack(cls, container: bytes) -> Record:
@@ -118,34 +106,26 @@ class Record:
         AuthenticationError
             Anything at all is wrong with it. One error on purpose: see `AuthenticationError`.
         """
-        return Parsed.of(container).record
+        return ParsedRecord.of(container).record
 
 
-class Parsed(NamedTuple):
+class ParsedRecord(NamedTuple):
     """A record as it was parsed, with the bytes of its body behind the MAC: they need not be encoded anew."""
 
     record: Record
     rest: bytes
 
     @classmethod
-    def of(cls, container: bytes) -> Parsed:
+    def of(cls, container: bytes) -> ParsedRecord:
         """Parse strictly, see `Record.unpack`."""
-        end = _HEAD_BYTES + int.from_bytes(container[len(MAGIC) + 2 : _HEAD_BYTES], "big")
-        body, digest, slack = container[_HEAD_BYTES:end], container[end : end + _DIGEST_BYTES], end + _DIGEST_BYTES
-        if (
-            len(container) > MAX_CONTAINER_BYTES
-            or not container.startswith(MAGIC + VERSION.to_bytes(2, "big"))
-            or hashlib.sha256(container[:end]).digest() != digest
-            or container.count(0, slack) != len(container) - slack
-        ):
-            raise AuthenticationError
+        body = content(container)
         record = _decode(body)
         rest = _encode_rest(record)
         if _body(record.mac, rest) != body:
             raise AuthenticationError
         return cls(record, rest)
 
-    def open(self, keyring: Keyring) -> Opened:
+    def open(self, keyring: Keyring) -> OpenRecord:
         """Unwrap the data key and check the MAC.
 
         Raises
@@ -157,10 +137,10 @@ class Parsed(NamedTuple):
         mac_key = key.derive("record/mac")
         if not hmac.compare_digest(_mac(mac_key, self.rest), record.mac):
             raise AuthenticationError
-        return Opened(record, key, mac_key)
+        return OpenRecord(record, key, mac_key)
 
 
-class Opened(NamedTuple):
+class OpenRecord(NamedTuple):
     """An authenticated record and the keys of its object."""
 
     record: Record
@@ -168,7 +148,7 @@ class Opened(NamedTuple):
     mac_key: bytes
 
     def __repr__(self) -> str:
-        return f"<Opened {self.record.sop_instance_uid}>"
+        return f"<OpenRecord {self.record.sop_instance_uid}>"
 
     def rewrapped(self, epoch: Epoch, *, size: int | None = None) -> bytes:
         """The container for the recipients of ``epoch``, everything else as it was; read back before it is returned.
@@ -188,9 +168,10 @@ class Opened(NamedTuple):
         }
         rest = _encode_fields(fields)
         mac = _mac(self.mac_key, rest)
-        fits = size is not None and _contained_bytes(rest) <= size
-        container = _contain(mac, rest, slack=True, size=size if fits else None)
-        again = Parsed.of(container)
+        body = _body(mac, rest)
+        fits = size is not None and contained_bytes(body) <= size
+        container = contain(body, size=size if fits else None)
+        again = ParsedRecord.of(container)
         same = again.rest == rest and again.record.mac == mac and again.record.stanzas == epoch.stanzas
         if not same or epoch.unwrap(again.record.wrapped_key) != self.key.data_key:
             raise AuthenticationError
@@ -206,23 +187,6 @@ def _body(mac: bytes, rest: bytes) -> bytes:
     return _MAC_NAME + _MAC_HEAD + mac + rest
 
 
-def _contained_bytes(rest: bytes) -> int:
-    """Size of the container without slack."""
-    return _HEAD_BYTES + len(_MAC_NAME) + len(_MAC_HEAD) + _MAC_BYTES + len(rest) + _DIGEST_BYTES
-
-
-def _contain(mac: bytes, rest: bytes, *, slack: bool, size: int | None) -> bytes:
-    body = _body(mac, rest)
-    container = MAGIC + VERSION.to_bytes(2, "big") + len(body).to_bytes(4, "big") + body
-    container += hashlib.sha256(container).digest()
-    if size is None:
-        step = _STEP_BYTES if slack else 2
-        size = -(-(len(container) + (_SLACK_BYTES if slack else 0)) // step) * step
-    if len(container) > size:
-        raise ValueError(f"the record needs {len(container)} bytes, {size} are there")
-    return container.ljust(size, b"\0")
-
-
 def _encode_rest(record: Record) -> bytes:
     return _encode_fields(vars(record))
 
@@ -230,7 +194,7 @@ def _encode_rest(record: Record) -> bytes:
 def _encode_fields(fields: dict[str, Any]) -> bytes:
     """The body behind the MAC: deterministic CBOR of all other fields, without the map's own head (one byte).
 
-    The names stand here in the order of their encoded bytes (RFC 8949, 4.2.1); to sort them takes longer than to encode.
+    The names stand in the order of their encoded bytes (RFC 8949, 4.2.1): to sort them takes longer than to encode.
     """
     layout = fields["layout"]
     ordered = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from iomt_crypt.errors import AuthenticationError, NoMatchingIdentityError
 from iomt_crypt.seal import Epoch, HpkeIdentity, Keyring, Layout, ObjectKey, Record, Stanza, open_header, seal_header
-from iomt_crypt.seal.record import MAGIC
+from iomt_crypt.seal.container import MAGIC
 
 HEAD, DIGEST = 14, 32
 
