@@ -30,12 +30,29 @@ def record_elements(header: Header, container: bytes) -> tuple[Element, Element]
 
 def find_record(header: Header) -> tuple[int, bytes] | None:
     """Tag and value of the record, found by creator, whatever VR an archive gave it; None if there is none."""
+    tag = record_tag(header)
+    return None if tag is None else (tag, raw_value(header, tag))
+
+
+def record_tag(header: Header) -> int | None:
+    """Tag of the record; None if there is none."""
     for creator in header:
-        if creator >> 16 == GROUP and 0x10 <= creator & 0xFFFF < _MAX_BLOCKS:
-            tag = GROUP << 16 | (creator & 0xFF) << 8 | RECORD_ELEMENT
-            if raw_value(header, creator).strip(b" \0") == CREATOR.encode("ascii") and tag in header:
-                return tag, raw_value(header, tag)
+        tag = holder_tag(creator)
+        if tag in header and is_creator(raw_value(header, creator)):
+            return tag
     return None
+
+
+def holder_tag(creator: int) -> int:
+    """Tag of the record in the block that a private creator's tag reserves; -1 for other tags."""
+    if creator >> 16 == GROUP and 0x10 <= creator & 0xFFFF < _MAX_BLOCKS:
+        return GROUP << 16 | (creator & 0xFF) << 8 | RECORD_ELEMENT
+    return -1
+
+
+def is_creator(value: bytes) -> bool:
+    """Whether the value of a private creator element is ours, whatever an archive padded it with."""
+    return value.strip(b" \0") == CREATOR.encode("ascii")
 
 
 def creator_tag(tag: int) -> int:
