@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from iomt_crypt.errors import KeyMaterialError
+from iomt_crypt.seal.kind import rsa
 from iomt_crypt.seal.kind.envelope import KIND, open_envelope, public_key_fingerprint, read_envelope, seal_envelope
 from iomt_crypt.seal.recipient import AskPassphrase, Stanza, fingerprint_text
 
@@ -108,6 +109,8 @@ class CertificateIdentity:
 
     def unwrap(self, stanza: Stanza, epoch_id: bytes) -> bytes | None:
         """Issuer and serial number in the CMS are not looked at: a renewed certificate has others for the same key."""
+        if stanza.kind == rsa.KIND:
+            return rsa.open_body(stanza.body, epoch_id, self._key)
         envelope = read_envelope(stanza.body) if stanza.kind == KIND else None
         if envelope is None:
             return None

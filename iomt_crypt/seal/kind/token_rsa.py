@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal.kind.certificate import CertificateIdentity
 from iomt_crypt.seal.kind.envelope import KIND as ENVELOPE_KIND
-from iomt_crypt.seal.kind.rsa import KIND, RsaRecipient, oaep, open_body
+from iomt_crypt.seal.kind.rsa import KIND, RsaRecipient, oaep
 from iomt_crypt.seal.kind.token_aes import bad_ciphertext
 from iomt_crypt.seal.kind.token_session import TokenSession
 from iomt_crypt.seal.recipient import Stanza, fingerprint_text
@@ -123,10 +123,7 @@ class TokenRsaIdentity:
         """
         if stanza.recipient != self.fingerprint or stanza.kind not in (KIND, ENVELOPE_KIND):
             return None
-        if stanza.kind == KIND:
-            epoch_key = open_body(stanza.body, epoch_id, self._key)
-        else:
-            epoch_key = self._certified.unwrap(stanza, epoch_id)
+        epoch_key = self._certified.unwrap(stanza, epoch_id)
         if epoch_key is None:
             self._key.check(oaep() if stanza.kind == KIND else PKCS1v15())
         return epoch_key
