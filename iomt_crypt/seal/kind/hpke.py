@@ -6,6 +6,7 @@ should ML-KEM fall.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from functools import cached_property
 from typing import ClassVar, Self
@@ -109,6 +110,11 @@ class HpkeIdentity:
     def generate(cls) -> Self:
         # Both halves are uniformly random strings: a seed (FIPS 203, 7.1) and a scalar that is clamped when used.
         return cls(secrets.token_bytes(cls.size_bytes))
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Self:
+        """The identity that a 32-byte seed stands for, as X-Wing expands one (draft-connolly-cfrg-xwing-kem)."""
+        return cls(hashlib.shake_256(seed).digest(cls.size_bytes))
 
     @classmethod
     def parse(cls, text: str) -> Self:
