@@ -211,7 +211,7 @@ class _Walk:
 
     def _read(self, offset: int, size: int) -> bytes:
         inside = offset - self._start
-        if 0 <= inside and inside + size <= len(self._window):
+        if inside >= 0 and inside + size <= len(self._window):
             return self._window[inside : inside + size]
         value = os.pread(self._descriptor, size, offset)
         if len(value) != size:
