@@ -46,14 +46,14 @@ class Location:
         the value
     byte_order
         of the length
-    group_length_offset
-        of the value of (7FDF,0000), which archives of old write (retired); 0 where there is none
+    group_length
+        offset and value of (7FDF,0000), 4 bytes, which some archives write (retired); None where there is none
     """
 
     offset: int
     container: bytes
     byte_order: Literal["little", "big"] = "little"
-    group_length_offset: int = 0
+    group_length: tuple[int, bytes] | None = None
 
 
 def locate_record(descriptor: int) -> Location | None:
@@ -73,7 +73,11 @@ def locate_record(descriptor: int) -> Location | None:
 
 
 def _locate_slowly(stream: BinaryIO) -> Location | None:
-    source = read_file(stream)
+    return locate_in(read_file(stream))
+
+
+def locate_in(source: Source) -> Location | None:
+    """Find the record of a file that was read; see `locate_record`."""
     tag = block.record_tag(source.header)
     if tag is None:
         return None
@@ -82,23 +86,18 @@ def _locate_slowly(stream: BinaryIO) -> Location | None:
             f"the archive deflated the encrypted object (transfer syntax {source.transfer_syntax_uid})",
             hint="convert it to Explicit VR Little Endian first, e.g. with dcmconv +te",
         )
-    return _location(source, tag)
-
-
-def _location(source: Source, tag: int) -> Location:
     holder = source.header[tag]
     if not isinstance(holder, RawDataElement) or holder.length == UNDEFINED or _has_short_length(holder):
         raise UnsupportedError(
             f"the record's element ({tag >> 16:04X},{tag & 0xFFFF:04X}) has no length that could be changed",
             hint="have the archive send the object in Explicit or Implicit VR Little Endian",
         )
-    length = source.header.get(_GROUP_LENGTH)
-    has_length = isinstance(length, RawDataElement) and len(raw_value(source.header, _GROUP_LENGTH)) == 4
+    length, value = source.header.get(_GROUP_LENGTH), raw_value(source.header, _GROUP_LENGTH)
     return Location(
         holder.value_tell,
         raw_value(source.header, tag),
         "little" if source.encoding.little_endian else "big",
-        length.value_tell if has_length and isinstance(length, RawDataElement) else 0,
+        (length.value_tell, value) if isinstance(length, RawDataElement) and len(value) == 4 else None,
     )
 
 
@@ -206,7 +205,8 @@ class _Walk:
             if tag in self._ours and block.is_creator(self._read(*span)):
                 offset, size = self._ours[tag]
                 length = self._ours.get(_GROUP_LENGTH, (0, 0))
-                return Location(offset, self._read(offset, size), "little", length[0] if length[1] == 4 else 0)
+                group_length = (length[0], self._read(*length)) if length[1] == 4 else None
+                return Location(offset, self._read(offset, size), "little", group_length)
         return None
 
     def _read(self, offset: int, size: int) -> bytes:

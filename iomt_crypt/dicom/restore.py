@@ -114,12 +114,12 @@ def frames(opened: Opened) -> Iterator[memoryview]:
         if source.stream.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
             raise AuthenticationError
         if not source.encoding.little_endian:
-            _swap_words(source, buffer)
+            swap_words(source, buffer)
         suite.open(index, buffer, record.tag(index))
         yield buffer
 
 
-def _swap_words(source: Source, buffer: memoryview) -> None:
+def swap_words(source: Source, buffer: memoryview) -> None:
     """An archive that converted the object to big endian swapped OW, OF and OD values (PS3.5 7.3)."""
     bits = {0x7FE00008: 32, 0x7FE00009: 64}.get(source.pixel.tag if source.pixel else 0) or source.number(0x00280100)
     if bits and bits > 8:

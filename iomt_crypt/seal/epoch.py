@@ -61,6 +61,13 @@ class Keyring:
         self._epoch_keys: OrderedDict[tuple[bytes, tuple[Stanza, ...]], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
+    @classmethod
+    def of_epoch(cls, epoch: Epoch) -> Keyring:
+        """One that opens what ``epoch`` wrapped, without any identity: to check what was just written."""
+        keyring = cls(())
+        keyring._epoch_keys[epoch.id, epoch.stanzas] = epoch.key
+        return keyring
+
     @property
     def fingerprints(self) -> frozenset[bytes]:
         """Of all identities at hand."""
