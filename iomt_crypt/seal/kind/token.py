@@ -17,7 +17,7 @@ from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.kind.rsa import RsaRecipient
 from iomt_crypt.seal.kind.token_aes import TokenSecretKey
 from iomt_crypt.seal.kind.token_rsa import TokenPrivateKey, TokenRsaIdentity
-from iomt_crypt.seal.kind.token_session import TokenSession, find_session
+from iomt_crypt.seal.kind.token_session import TokenSession, find_session, search
 from iomt_crypt.seal.kind.token_uri import TokenUri, parse_uri
 from iomt_crypt.seal.recipient import AskPassphrase, Identity, Recipient
 
@@ -111,7 +111,7 @@ def _objects(session: pkcs11.Session, uri: TokenUri, kind: str) -> list[Any]:
         wanted[Attribute.LABEL] = uri.object
     if uri.id is not None:
         wanted[Attribute.ID] = uri.id
-    return list(session.get_objects(wanted))
+    return search(session, wanted)
 
 
 def _only(session: pkcs11.Session, uri: TokenUri, kind: str, token: TokenSession) -> Any:
@@ -149,7 +149,7 @@ def _missing(token: TokenSession, uri: TokenUri) -> KeyMaterialError:
 def _names(session: pkcs11.Session) -> set[str]:
     from pkcs11 import Attribute
 
-    return {repr(found[Attribute.LABEL]) for found in session.get_objects() if _has_label(found)}
+    return {repr(found[Attribute.LABEL]) for found in search(session, {}) if _has_label(found)}
 
 
 def _has_label(found: Any) -> bool:

@@ -73,10 +73,10 @@ class TokenSession:
                 raise self._wrong(f"it failed ({type(error).__name__})", "is it still plugged in?") from None
 
     def offer(self, uri: TokenUri, ask: AskPassphrase | None) -> None:
-        """Another way to the PIN, for a session that was first asked for without one."""
-        if self._uri.pin_source is None and uri.pin_source is not None:
+        """A newer way to the PIN: that of the first URI may have been missing or wrong."""
+        if uri.pin_source is not None:
             self._uri = uri
-        self._ask = self._ask or ask
+        self._ask = ask or self._ask
 
     def forget(self) -> None:
         """Drop the sessions without a word to the token, which does not know them any more."""
@@ -176,6 +176,17 @@ def find_session(uri: TokenUri, ask: AskPassphrase | None) -> TokenSession:
             session = _sessions[key] = TokenSession(uri, token.label, ask)
         session.offer(uri, ask)
         return session
+
+
+def search(session: pkcs11.Session, wanted: dict[pkcs11.Attribute, Any]) -> list[Any]:
+    """The objects of the token with these attributes."""
+    import pkcs11
+
+    # A search in a session that has ended leaves python-pkcs11's iterator in a state which it reports on stderr; this
+    # fails cleanly, so that `TokenSession.run` opens a new one.
+    with suppress(pkcs11.exceptions.RandomNoRNG, pkcs11.exceptions.FunctionNotSupported):
+        session.generate_random(64)
+    return list(session.get_objects(wanted))
 
 
 def _token(uri: TokenUri) -> pkcs11.Token:
