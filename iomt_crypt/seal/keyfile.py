@@ -12,20 +12,19 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal import passphrase as locked
+from iomt_crypt.seal.entry import Entry, read_entries
 from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.recipient import AskPassphrase, Identity, Recipient, decode_text, encode_text, fingerprint_text
 from iomt_crypt.seal.schedule import KEY_BYTES
-from iomt_crypt.seal.secret import read_key_file, write_secret
+from iomt_crypt.seal.secret import write_secret
 
 SITE_KEY_PREFIX = "iomtsite1"
 
-_PEM = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:")
 
 
@@ -39,14 +38,6 @@ class KeyPair(Protocol):
     def recipient(self) -> Recipient: ...
 
     def secret_text(self) -> str: ...
-
-
-@dataclass(frozen=True, repr=False)
-class Entry:
-    """One key of a file: a line, or the PEM blocks that belong together. Its text may be a secret."""
-
-    text: str
-    line: int
 
 
 def write_identity(path: Path, identity: KeyPair, *, passphrase: bytes | None = None) -> None:
@@ -132,46 +123,6 @@ def open_recipient(entry: Entry, path: str, ask: AskPassphrase | None) -> Recipi
     """The recipient of one entry of the file ``path``."""
     with _in_place(entry, path):
         return registry.parse_recipient(entry.text, _asking(path, ask))
-
-
-def read_entries(path: Path, *, secret: bool) -> list[Entry]:
-    """The entries of a key file, comments left out.
-
-    A private key in PEM and the certificates beside it are one entry, the key first; certificates alone are one each.
-    """
-    raw = read_key_file(path, secret=secret)
-    try:
-        lines = raw.decode("ascii").splitlines()
-    except UnicodeDecodeError:
-        raise KeyMaterialError(f"{path}: not a key file") from None
-    entries: list[Entry] = []
-    blocks: list[Entry] = []
-    open_block: list[str] = []
-    for number, line in enumerate((line.strip() for line in lines), 1):
-        marker = _PEM.fullmatch(line)
-        if marker or open_block:
-            if (marker is not None and marker[1] == "BEGIN") == bool(open_block):
-                raise KeyMaterialError(f"{path}, line {number}: a PEM block is not complete")
-            open_block.append(line)
-            if marker and marker[1] == "END":
-                blocks.append(Entry("\n".join(open_block) + "\n", number - len(open_block) + 1))
-                open_block = []
-        elif line and not line.startswith("#"):
-            entries += _bundles(blocks)
-            blocks = []
-            entries.append(Entry(line, number))
-    if open_block:
-        raise KeyMaterialError(f"{path}: a PEM block is not complete")
-    return entries + _bundles(blocks)
-
-
-def _bundles(blocks: list[Entry]) -> list[Entry]:
-    """Consecutive PEM blocks as entries: one for each private key, with all certificates when it is the only one."""
-    keys = [block for block in blocks if registry.is_identity(block.text)]
-    if len(keys) != 1:
-        return blocks
-    rest = [block for block in blocks if block is not keys[0]]
-    return [Entry("".join(block.text for block in [*keys, *rest]), keys[0].line)]
 
 
 def user_site_key_path() -> Path:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from iomt_crypt.errors import KeyMaterialError
@@ -62,6 +63,16 @@ class Paired(Protocol):
 
     @property
     def recipient(self) -> Recipient | None: ...
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """A recipient that may be encrypted to for some time only."""
+
+    @property
+    def not_after(self) -> datetime: ...
+
+    def check(self, now: datetime) -> None: ...
 
 
 def epoch_info(epoch_id: bytes) -> bytes:

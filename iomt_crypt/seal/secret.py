@@ -38,6 +38,12 @@ def read_key_file(path: Path, *, secret: bool) -> bytes:
     return raw
 
 
+def others_may_read(path: Path) -> str:
+    """A sentence when others than the owner may read the file, else empty."""
+    mode = path.stat().st_mode
+    return f"others may read it (mode {stat.S_IMODE(mode):04o})" if stat.S_ISREG(mode) and mode & 0o077 else ""
+
+
 def read_secret_line(path: Path) -> bytes:
     """First line of a 0600 file, without its line end: a passphrase or a PIN.
 

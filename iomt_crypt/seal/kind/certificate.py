@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 from functools import cached_property
 
 from cryptography import x509
@@ -128,6 +129,13 @@ def parse_recipient(text: str, ask: AskPassphrase | None) -> CertificateRecipien
     return recipient
 
 
+def certificates(text: str) -> Iterator[CertificateRecipient]:
+    """All certificates in PEM, whether they may be encrypted to now or not."""
+    for block in _BLOCK.finditer(text):
+        if block[1] == "CERTIFICATE":
+            yield CertificateRecipient(_certificate(block[0]))
+
+
 def parse_identity(text: str, ask: AskPassphrase | None) -> CertificateIdentity:
     """From one private key and any number of certificates in PEM; the one that belongs to the key is found."""
     blocks = [(block[1], block[0]) for block in _BLOCK.finditer(text)]
@@ -135,12 +143,11 @@ def parse_identity(text: str, ask: AskPassphrase | None) -> CertificateIdentity:
     if len(keys) != 1:
         raise KeyMaterialError(f"{len(keys)} private keys together, 1 expected")
     key = _private_key(keys[0], ask)
-    fingerprint = public_key_fingerprint(key.public_key())
-    certificates = [_certificate(block) for label, block in blocks if label == "CERTIFICATE"]
-    found = [c for c in certificates if c.public_key() == key.public_key()]
-    if certificates and not found:
+    beside = [_certificate(block) for label, block in blocks if label == "CERTIFICATE"]
+    found = [certificate for certificate in beside if certificate.public_key() == key.public_key()]
+    if beside and not found:
         raise KeyMaterialError(
-            f"none of the certificates belongs to the private key {fingerprint_text(fingerprint)}",
+            "none of the certificates belongs to the private key",
             hint="a private key stands with its own certificate, or alone",
         )
     return CertificateIdentity(key, CertificateRecipient(found[0]) if found else None)
