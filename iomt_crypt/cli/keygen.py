@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,34 +12,101 @@ from iomt_crypt.cli.console import print_json
 from iomt_crypt.cli.option import Json, PassphraseFile, passphrase_source
 from iomt_crypt.errors import KeyMaterialError
 
+if TYPE_CHECKING:
+    from iomt_crypt.seal.keyfile import KeyPair
+
+_DEFAULT = Path("iomt-crypt.key")
+
 
 def keygen(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="New identity file.")] = Path(
-        "iomt-crypt.key"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help=f"New identity file. Default: {_DEFAULT}, with --split none."
+        ),
+    ] = None,
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Protect the identity with a passphrase.")] = False,
     passphrase_file: PassphraseFile = None,
+    kind: Annotated[
+        Literal["hpke", "x25519"],
+        typer.Option(help="hpke: ML-KEM-768 and X25519, resists quantum computers; x25519: short texts."),
+    ] = "hpke",
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Make N shares, of which any K make the identity (needs --shares)."),
+    ] = None,
+    shares: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the shares, one file each.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key pair: the identity goes to a 0600 file, the recipient text to stdout.
 
-    The identity decrypts: keep it safe, and keep a copy. The recipient encrypts: give it to everybody.
+    The identity decrypts: keep it safe, and keep a copy. The recipient encrypts: give it to everybody. With --split the
+    identity goes to shares of 35 words each, and to a file only if -o names one.
     """
-    from iomt_crypt.seal import HpkeIdentity, fingerprint_text, write_identity
+    from iomt_crypt.seal.share import GENERATED
 
-    identity = HpkeIdentity.generate()
+    threshold, n_shares = _split(split, shares)
+    if shares is not None and output is None and (passphrase or passphrase_file):
+        raise typer.BadParameter("it protects an identity file: name one with -o", param_hint="--passphrase")
     secret = passphrase_source(passphrase_file, confirm=True) if passphrase or passphrase_file else None
+    pages: list[Path] = []
+    identity: KeyPair
+    if shares is None:
+        identity = GENERATED[kind].generate()
+    else:
+        identity, pages = _shared(kind, threshold, n_shares, shares)
+    path = output if output is not None or pages else _DEFAULT
+    if path is not None:
+        save_identity(path, identity, secret)
+    _report(identity, path, pages, threshold, as_json=as_json)
+
+
+def save_identity(path: Path, identity: KeyPair, passphrase: bytes | None) -> None:
+    """Write a new identity file. Raises KeyMaterialError when it exists or cannot be written."""
+    from iomt_crypt.seal import write_identity
+
     try:
-        write_identity(output, identity, passphrase=secret)
+        write_identity(path, identity, passphrase=passphrase)
     except FileExistsError:
         raise KeyMaterialError(
-            f"{output}: exists already", hint="a key file is never overwritten; choose another name with -o"
+            f"{path}: exists already", hint="a key file is never overwritten; choose another name with -o"
         ) from None
     except OSError as error:
-        raise KeyMaterialError(f"{output}: cannot be written ({error.strerror})") from error
+        raise KeyMaterialError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _split(split: str | None, shares: Path | None) -> tuple[int, int]:
+    if (split is None) != (shares is None):
+        raise typer.BadParameter("--split K/N and --shares DIR belong together", param_hint="--split")
+    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})", split or "0/0")
+    if not found:
+        raise typer.BadParameter("K/N expected, as 3/5", param_hint="--split")
+    return int(found[1]), int(found[2])
+
+
+def _shared(kind: str, threshold: int, n_shares: int, folder: Path) -> tuple[KeyPair, list[Path]]:
+    from iomt_crypt.seal.share import split_new_identity, write_shares
+
+    identity, words = split_new_identity(kind, threshold, n_shares)
+    try:
+        return identity, write_shares(folder, identity, words, kind=kind, threshold=threshold)
+    except OSError as error:
+        raise KeyMaterialError(f"{folder}: the shares cannot be written there ({error.strerror})") from error
+
+
+def _report(identity: KeyPair, path: Path | None, pages: list[Path], threshold: int, *, as_json: bool) -> None:
+    from iomt_crypt.seal import fingerprint_text
+
     fingerprint = fingerprint_text(identity.fingerprint)
     if as_json:
-        print_json({"identity": str(output), "fingerprint": fingerprint, "recipient": str(identity.recipient)})
+        shown = {"identity": str(path) if path else None, "fingerprint": fingerprint}
+        listed = {"shares": [str(page) for page in pages], "threshold": threshold} if pages else {}
+        print_json({**shown, "recipient": str(identity.recipient), **listed})
         return
     typer.echo(str(identity.recipient))
-    typer.echo(f"identity {fingerprint} written to {output}; without it nothing can be decrypted", err=True)
+    for page in pages:
+        typer.echo(f"share written to {page}", err=True)
+    if pages:
+        typer.echo(f"any {threshold} of the {len(pages)} make identity {fingerprint}: iomt-crypt key combine", err=True)
+    if path:
+        typer.echo(f"identity {fingerprint} written to {path}; without it nothing can be decrypted", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,8 @@ from iomt_crypt.errors import KeyMaterialError
 Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")]
 Identities = Annotated[
-    list[str], typer.Option("-i", "--identity", metavar="FILE", help="Identity file. Several may be given.")
+    list[str],
+    typer.Option("-i", "--identity", metavar="FILE|URI", help="Identity file, or a text that names one. Repeatable."),
 ]
 Recipients = Annotated[
     list[str],
@@ -31,7 +32,30 @@ Headers = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Take results that exist as done: they are whole.")]
 PassphraseFile = Annotated[
-    Path | None, typer.Option("--passphrase-file", metavar="FILE", help="Read the passphrase from its first line.")
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="Read the passphrase from its first line (mode 0600)."),
+]
+#: of commands over trees
+TreeSources = Annotated[list[str], typer.Argument(metavar="SRC...", help="Files, folders, DICOMDIRs, or s3:// etc.")]
+TreeOutput = Annotated[
+    str, typer.Option("-o", "--output", metavar="DIR", help="Folder, or s3:// etc., for the results.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Look at everything, write nothing.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, metavar="N", help="Processes on this machine.")]
+SchedulerAddress = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask cluster: tls://HOST:PORT, tcp://HOST:PORT.")
+]
+TlsCa = Annotated[
+    Path | None, typer.Option("--tls-ca", metavar="FILE", help="Authority of the cluster's certificates.")
+]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate to show the cluster.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of that certificate.")]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE", help="Remember what is done; the same command goes on with it."),
+]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write totals, failures and what was skipped, as JSON.")
 ]
 
 
@@ -41,13 +65,18 @@ def one_of(option: str, value: str, allowed: Iterable[str]) -> None:
         raise typer.BadParameter(f"{value!r} is not one of: {', '.join(allowed)}", param_hint=option)
 
 
-def passphrase_source(path: Path | None, *, confirm: bool = False) -> bytes:
-    """The passphrase from a file or, on a terminal, from the user; never from an argument."""
+def passphrase_source(path: Path | None, *, confirm: bool = False, what: str = "") -> bytes:
+    """The passphrase from a 0600 file or, on a terminal, from the user; never from an argument."""
     if path is not None:
-        try:
-            return path.read_bytes().splitlines()[0]
-        except (OSError, IndexError) as error:
-            raise KeyMaterialError(f"{path}: no passphrase in it ({type(error).__name__})") from error
+        from iomt_crypt.seal.secret import read_secret_line
+
+        return read_secret_line(path)
     if not sys.stdin.isatty():
         raise KeyMaterialError("a passphrase is needed and there is no terminal", hint="--passphrase-file FILE")
-    return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=confirm, err=True)).encode()
+    label = f"passphrase ({what})" if what and what != "passphrase" else "passphrase"
+    return str(typer.prompt(label, hide_input=True, confirmation_prompt=confirm, err=True)).encode()
+
+
+def asker(path: Path | None, *, confirm: bool = False) -> Callable[[str], bytes]:
+    """What `load_identities` and `load_recipients` ask with; ``confirm`` where a slip of the finger would lock out."""
+    return lambda what: passphrase_source(path, confirm=confirm, what=what)

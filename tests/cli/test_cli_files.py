@@ -110,6 +110,8 @@ class TestKeygen:
         monkeypatch.setattr(locked, "_LOG2_N", 4)
         (tmp_path / "pass").write_bytes(b"correct horse\nsecond line\n")
         (tmp_path / "wrong").write_bytes(b"battery staple\n")
+        for name in ("pass", "wrong"):
+            (tmp_path / name).chmod(0o600)
         made = Result("keygen", "-o", tmp_path / "k", "--passphrase-file", tmp_path / "pass")
         assert made.code == 0
         assert "iomtsk1" not in (tmp_path / "k").read_text()
@@ -127,7 +129,7 @@ class TestKeygen:
             "--passphrase-file",
             tmp_path / "wrong",
         )
-        assert (refused.code, refused.err) == (1, "error: wrong passphrase\n")
+        assert (refused.code, refused.err) == (1, f"error: {tmp_path / 'k'}, line 6: wrong passphrase\n")
         assert tree(tmp_path / "back") == []
         done = Result(
             "decrypt",
