@@ -25,9 +25,24 @@ def print_error(message: str, hint: str = "") -> None:
         typer.echo(f"hint: {hint}", err=True)
 
 
+def print_failure(location: str, reason: str, hint: str = "") -> None:
+    """The error of one input, which is named once."""
+    print_error(reason if reason.startswith(location) else f"{location}: {reason}", hint)
+
+
+def print_note(text: str) -> None:
+    """One line on stderr that is no error."""
+    stderr.print(text, soft_wrap=True, markup=False)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
     typer.echo(json.dumps(value, sort_keys=True))
+
+
+def totals_text(done: int, *others: tuple[int, str]) -> str:
+    """``4, 1 skipped``: the others only where there are any."""
+    return ", ".join([str(done), *(f"{n} {what}" for n, what in others if n)])
 
 
 def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
@@ -50,18 +65,16 @@ class Input:
 
 
 def collect(sources: list[Path]) -> list[Input]:
-    """Files named, and all regular files below folders named, in a stable order. Links in folders are not followed."""
+    """Files named, and all regular files below folders and DICOMDIRs named, in a stable order."""
+    from iomt_crypt.archive.operation import Outcome
+    from iomt_crypt.archive.tree import walk
+
     inputs: list[Input] = []
-    for source in sources:
-        try:
-            is_folder = source.is_dir()
-        except OSError:  # a name that is too long, a folder that may not be entered: told when it is opened
-            is_folder = False
-        if is_folder:
-            below = sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink())
-            inputs += [Input(path, path.relative_to(source), named=False) for path in below]
-        else:
-            inputs.append(Input(source, Path(source.name), named=True))
+    for found in walk([str(source) for source in sources]):
+        if isinstance(found, Outcome):
+            print_failure(found.location, found.reason, found.hint)
+            raise typer.Exit(1)
+        inputs.append(Input(Path(found.item.location), Path(found.item.relative), named=found.item.named))
     return inputs
 
 
@@ -116,8 +129,7 @@ def run_inputs(
         if as_json:
             print_json({"source": str(item.path), **result})
     if not as_json:
-        rest = [f"{n} {what}" for n, what in ((tally.skipped, "skipped"), (tally.failed, "failed")) if n]
-        typer.echo(f"{verb}: {', '.join([str(tally.done), *rest])}", err=True)
+        typer.echo(f"{verb}: {totals_text(tally.done, (tally.skipped, 'skipped'), (tally.failed, 'failed'))}", err=True)
     if not inputs:
         print_error("no files found")
     if tally.failed or not inputs:
@@ -130,8 +142,7 @@ def _count(tally: Tally, item: Input, result: dict[str, Any]) -> None:
         tally.done += 1
     elif state == "skipped":
         tally.skipped += 1
-        stderr.print(f"skipped: {item.path}: {result['error']}", soft_wrap=True, markup=False)
+        print_note(f"skipped: {item.path}: {result['error']}")
     else:
         tally.failed += 1
-        message = str(result["error"])
-        print_error(message if message.startswith(str(item.path)) else f"{item.path}: {message}", result["hint"])
+        print_failure(str(item.path), str(result["error"]), result["hint"])

@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from iomt_crypt.cli.console import Input, Outputs, collect, run_inputs, stderr
+from iomt_crypt.cli.console import print_note
 from iomt_crypt.cli.option import (
+    DryRun,
     Headers,
     Identities,
+    JournalFile,
     Json,
-    Output,
     Overwrite,
     PassphraseFile,
+    ReportFile,
     Resume,
-    Sources,
+    SchedulerAddress,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TreeOutput,
+    TreeSources,
+    Workers,
     passphrase_source,
 )
+from iomt_crypt.cli.tree import Run, Words, tree_sources
+
+if TYPE_CHECKING:
+    from iomt_crypt.archive.operation import Outcome
 
 
 def decrypt(
-    sources: Sources,
+    sources: TreeSources,
     identity: Identities,
-    output: Output,
+    output: TreeOutput,
     headers: Headers = "merged",
     passphrase_file: PassphraseFile = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    dry_run: DryRun = False,
+    journal: JournalFile = None,
+    workers: Workers = 1,
+    scheduler: SchedulerAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    report: ReportFile = None,
     as_json: Json = False,
 ) -> None:
-    """Decrypt files or folders into DIR: byte for byte what was encrypted.
+    """Decrypt files, folders or stores into DIR: byte for byte what was encrypted.
 
     Nothing is written unless all of an object is authentic.
     """
-    from iomt_crypt.dicom import decrypt_file
-    from iomt_crypt.seal import Keyring, load_identities
+    from iomt_crypt.archive.decryption import Decryption
+    from iomt_crypt.archive.key import KeySource
+    from iomt_crypt.archive.result import Results
 
-    outputs = Outputs(output)
-    keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
+    run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json, dry_run=dry_run)
+    places = tree_sources(sources)
+    operation = Decryption(
+        KeySource.identities_of(identity, lambda _: passphrase_source(passphrase_file)),
+        Results(output, tuple(places), overwrite=overwrite, resume=resume),
+        headers=headers,
+        dry_run=dry_run,
+    )
+    words = Words("decrypting", "would decrypt" if dry_run else "decrypted")
+    run.over(places, operation, words, output=output, show=_show_changes)
 
-    def work(item: Input) -> dict[str, Any]:
-        target = outputs.target(item)
-        if resume and target.exists():
-            outputs.made(item)
-            return {"state": "skipped", "error": "done before", "output": str(target)}
-        done = decrypt_file(
-            item.path,
-            target,
-            identities=keyring,
-            headers=headers,
-            overwrite=overwrite,
-        )
-        outputs.made(item)
-        if done.changed and not as_json:
-            what = "corrections applied" if done.applied else "not applied"
-            text = f"changed: {item.path}: {', '.join(done.changed)} ({what})"
-            stderr.print(text, soft_wrap=True, markup=False)
-        return {
-            "state": "done",
-            "output": str(target),
-            "sop_instance_uid": done.sop_instance_uid,
-            "suite": done.suite,
-            "changed": list(done.changed),
-            "corrections_applied": done.applied,
-        }
 
-    run_inputs(collect(sources), work, label="decrypting", as_json=as_json, verb="decrypted")
+def _show_changes(outcome: Outcome) -> None:
+    if changed := outcome.detail.get("changed"):
+        what = "corrections applied" if outcome.detail.get("corrections_applied") else "not applied"
+        print_note(f"changed: {outcome.location}: {', '.join(changed)} ({what})")

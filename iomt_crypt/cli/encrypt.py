@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from iomt_crypt.cli.console import Input, Outputs, collect, run_inputs
-from iomt_crypt.cli.option import Json, Output, Overwrite, Recipients, Resume, Sources, one_of
+from iomt_crypt.cli.option import (
+    DryRun,
+    JournalFile,
+    Json,
+    Overwrite,
+    Recipients,
+    ReportFile,
+    Resume,
+    SchedulerAddress,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TreeOutput,
+    TreeSources,
+    Workers,
+    one_of,
+    passphrase_source,
+)
+from iomt_crypt.cli.tree import Run, Words, tree_sources
 
 
 def encrypt(
-    sources: Sources,
+    sources: TreeSources,
     recipient: Recipients,
-    output: Output,
+    output: TreeOutput,
     suite: Annotated[str, typer.Option(help="hybrid-1, or chaos-cnn-1 (research: no standard cipher).")] = "hybrid-1",
     uids: Annotated[str, typer.Option(help="derive: new SOP Instance and Series UIDs; keep: all stay.")] = "derive",
     site_key: Annotated[
@@ -23,37 +40,39 @@ def encrypt(
     ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    dry_run: DryRun = False,
+    journal: JournalFile = None,
+    workers: Workers = 1,
+    scheduler: SchedulerAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    report: ReportFile = None,
     as_json: Json = False,
 ) -> None:
-    """Encrypt files or folders of DICOM objects into DIR.
+    """Encrypt files, folders or stores of DICOM objects into DIR.
 
     The results are valid DICOM objects whose pixels are noise. Folders keep their structure. A failed input leaves no
     output.
     """
-    from iomt_crypt.dicom import Policy, encrypt_file, with_site_key
-    from iomt_crypt.seal import SUITES, Epoch, load_or_create_site_key, load_recipients
+    from iomt_crypt.archive.encryption import Encryption
+    from iomt_crypt.archive.key import KeySource, SiteKey
+    from iomt_crypt.archive.result import Results
+    from iomt_crypt.seal import SUITES, Epoch
+    from iomt_crypt.seal.keyfile import user_site_key_path
 
     one_of("--suite", suite, SUITES)
     one_of("--uids", uids, ("derive", "keep"))
-    key = load_or_create_site_key(site_key) if site_key is not None and uids == "derive" else None
-    policy = with_site_key(Policy(suite=suite, uids=uids, site_key=key))  # type: ignore[arg-type]
-    epoch = Epoch.create(load_recipients(recipient))
-    outputs = Outputs(output)
-
-    def work(item: Input) -> dict[str, Any]:
-        target = outputs.target(item)
-        if resume and target.exists():
-            outputs.made(item)
-            return {"state": "skipped", "error": "done before", "output": str(target)}
-        done = encrypt_file(item.path, target, recipients=epoch, policy=policy, overwrite=overwrite)
-        outputs.made(item)
-        return {
-            "state": "done",
-            "output": str(target),
-            "sop_instance_uid": done.sop_instance_uid,
-            "form": done.form,
-            "suite": done.suite,
-            "size_bytes": done.size_bytes,
-        }
-
-    run_inputs(collect(sources), work, label="encrypting", as_json=as_json, verb="encrypted")
+    run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json, dry_run=dry_run)
+    recipients = KeySource.recipients_of(recipient, lambda _: passphrase_source(None, confirm=True))
+    Epoch.create(recipients.recipients())  # who cannot be encrypted to is told before work begins
+    places = tree_sources(sources)
+    operation = Encryption(
+        recipients,
+        Results(output, tuple(places), overwrite=overwrite, resume=resume),
+        suite=suite,
+        uids=uids,  # type: ignore[arg-type]
+        site_key=SiteKey.at(site_key or user_site_key_path()) if uids == "derive" else None,
+        dry_run=dry_run,
+    )
+    run.over(places, operation, Words("encrypting", "would encrypt" if dry_run else "encrypted"), output=output)

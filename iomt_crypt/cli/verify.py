@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iomt_crypt.cli.console import Input, collect, run_inputs
-from iomt_crypt.cli.option import Json, PassphraseFile, Sources, passphrase_source
+from iomt_crypt.cli.option import (
+    JournalFile,
+    Json,
+    PassphraseFile,
+    ReportFile,
+    SchedulerAddress,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TreeSources,
+    Workers,
+    passphrase_source,
+)
+from iomt_crypt.cli.tree import Run, Words, tree_sources
+
+if TYPE_CHECKING:
+    from iomt_crypt.archive.operation import Outcome
 
 _VERDICTS = {
     "authentic": "authentic: record, header and all frames",
@@ -17,31 +31,33 @@ _VERDICTS = {
 
 
 def verify(
-    sources: Sources,
+    sources: TreeSources,
     identity: Annotated[
         list[str] | None, typer.Option("-i", "--identity", metavar="FILE", help="Identity file. Several may be given.")
     ] = None,
     passphrase_file: PassphraseFile = None,
+    journal: JournalFile = None,
+    workers: Workers = 1,
+    scheduler: SchedulerAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    report: ReportFile = None,
     as_json: Json = False,
 ) -> None:
-    """Check files or folders: structure and, with an identity, record, header and every frame. Writes nothing.
+    """Check files, folders or stores: structure and, with an identity, record, header and every frame.
 
-    A plain object is a failure here: verify answers whether everything is encrypted and sound.
+    Writes nothing. A plain object is a failure here: verify answers whether everything is encrypted and sound.
     """
-    from iomt_crypt.dicom import verify_file
-    from iomt_crypt.seal import Keyring, load_identities
+    from iomt_crypt.archive.key import KeySource
+    from iomt_crypt.archive.verification import Verification
 
-    keys = load_identities(identity or [], ask=lambda _: passphrase_source(passphrase_file))
-    keyring = Keyring(keys) if keys else ()
+    run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json)
+    keys = KeySource.identities_of(identity, lambda _: passphrase_source(passphrase_file)) if identity else None
+    run.over(tree_sources(sources), Verification(keys), Words("verifying", "verified"), show=_show_verdict)
 
-    def work(item: Input) -> dict[str, Any]:
-        found = verify_file(item.path, identities=keyring)
-        if found.state == "plain":
-            return {"state": "failed", "error": "plain: not encrypted", "hint": "", "verdict": "plain"}
-        if not as_json:
-            changed = f"; header changed: {', '.join(found.changed)}" if found.changed else ""
-            typer.echo(f"{item.path}: {_VERDICTS[found.state]}{changed}")
-        result = asdict(found)
-        return {"verdict": result.pop("state"), "state": "done", **result}
 
-    run_inputs(collect(sources), work, label="verifying", as_json=as_json, verb="verified")
+def _show_verdict(outcome: Outcome) -> None:
+    changed = outcome.detail["changed"]
+    more = f"; header changed: {', '.join(changed)}" if changed else ""
+    typer.echo(f"{outcome.location}: {_VERDICTS[outcome.detail['verdict']]}{more}")

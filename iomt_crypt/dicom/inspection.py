@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from iomt_crypt.dicom.file import as_keyring, open_input
 from iomt_crypt.dicom.restore import frames, open_object, read_record
@@ -120,16 +120,21 @@ def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = 
     ------
     AuthenticationError, NoMatchingIdentityError, InputError
     """
-    keyed = isinstance(identities, Keyring) or len(identities) > 0
     with open_input(path) as stream:
-        source = read_file(stream)
-        uid = source.text(SOP_INSTANCE)
-        try:
-            read_record(source)
-        except NotEncryptedError:
-            return Verification("plain", uid, 0, ())
-        if not keyed:
-            return Verification("consistent", uid, 0, ())
-        opened = open_object(source, as_keyring(identities))
-        n_units = sum(1 for _ in frames(opened))
-        return Verification("authentic", uid, n_units, opened.drift.changed)
+        return verify_stream(stream, identities=identities)
+
+
+def verify_stream(stream: BinaryIO, *, identities: Sequence[Identity] | Keyring = ()) -> Verification:
+    """`verify_file` for an object that is open already (readable, seekable)."""
+    keyed = isinstance(identities, Keyring) or len(identities) > 0
+    source = read_file(stream)
+    uid = source.text(SOP_INSTANCE)
+    try:
+        read_record(source)
+    except NotEncryptedError:
+        return Verification("plain", uid, 0, ())
+    if not keyed:
+        return Verification("consistent", uid, 0, ())
+    opened = open_object(source, as_keyring(identities))
+    n_units = sum(1 for _ in frames(opened))
+    return Verification("authentic", uid, n_units, opened.drift.changed)

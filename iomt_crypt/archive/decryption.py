@@ -1,0 +1,95 @@
+"""Decrypt every object of a tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iomt_crypt.archive import store
+from iomt_crypt.archive.each import EachWorker
+from iomt_crypt.archive.key import KeySource
+from iomt_crypt.archive.operation import Item, Outcome, Worker
+from iomt_crypt.archive.result import Results
+from iomt_crypt.dicom import Headers
+
+
+@dataclass(frozen=True)
+class Decryption:
+    """An `Operation`.
+
+    dry_run
+        open record and header of each object, and write nothing; frames are not looked at
+    """
+
+    identities: KeySource
+    results: Results
+    headers: Headers = "merged"
+    dry_run: bool = False
+
+    @property
+    def name(self) -> str:
+        return "decrypt"
+
+    @property
+    def secret(self) -> bool:
+        """Whether passphrases travel with it."""
+        return self.identities.secret
+
+    def fingerprint(self) -> str:
+        # Whoever can open an object gets the same bytes.
+        return "\n".join((self.results.folder, self.headers))
+
+    def open(self) -> Worker:
+        return EachWorker(_Decryptor(self).work)
+
+
+class _Decryptor:
+    def __init__(self, operation: Decryption) -> None:
+        from iomt_crypt.seal import Keyring
+
+        self._headers: Headers = operation.headers
+        self._dry_run = operation.dry_run
+        self._overwrite = operation.results.overwrite
+        self._targets = operation.results.open()
+        self._keyring = Keyring(operation.identities.identities())
+
+    def work(self, item: Item) -> Outcome:
+        from iomt_crypt import dicom
+
+        settled = self._targets.settled(item)
+        if settled is not None:
+            return settled
+        target = self._targets.of(item)
+        if self._dry_run:
+            return self._foresee(item, target)
+        if not store.is_url(item.location) and not store.is_url(target):
+            done = dicom.decrypt_file(
+                store.local_path(item.location),
+                store.local_path(target),
+                identities=self._keyring,
+                headers=self._headers,
+                overwrite=self._overwrite,
+            )
+        else:
+            with (
+                store.reading(item.location) as stream,
+                store.writing(target, overwrite=self._overwrite, secret=True) as sink,
+            ):
+                done = dicom.restore(stream, sink, keyring=self._keyring, headers=self._headers)
+        detail = {
+            "output": target,
+            "sop_instance_uid": done.sop_instance_uid,
+            "suite": done.suite,
+            "changed": list(done.changed),
+            "corrections_applied": done.applied,
+        }
+        return Outcome(item.location, "done", detail=detail)
+
+    def _foresee(self, item: Item, target: str) -> Outcome:
+        from iomt_crypt.dicom import read_file
+        from iomt_crypt.dicom.restore import open_object
+
+        with store.reading(item.location) as stream:
+            opened = open_object(read_file(stream), self._keyring)
+        store.check_free(target, overwrite=self._overwrite)
+        detail = {"output": target, "suite": opened.record.suite, "changed": list(opened.drift.changed)}
+        return Outcome(item.location, "done", detail=detail)

@@ -1,0 +1,246 @@
+"""Commands over trees: run an operation, tell what becomes of each object, sum up."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from iomt_crypt.cli.console import print_error, print_failure, print_json, print_note, stderr, totals_text
+from iomt_crypt.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from iomt_crypt.archive.operation import Operation, Outcome, Summary
+    from iomt_crypt.archive.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a command says: ``encrypting`` over the bar, ``encrypted`` before the totals."""
+
+    label: str
+    verb: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command over a tree is run: the options that all of them have."""
+
+    workers: int = 1
+    scheduler: Scheduler | None = None
+    journal: Path | None = None
+    report: Path | None = None
+    as_json: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        workers: int,
+        scheduler: str | None,
+        tls: tuple[Path | None, Path | None, Path | None],
+        journal: Path | None,
+        report: Path | None,
+        *,
+        as_json: bool,
+        dry_run: bool = False,
+    ) -> Run:
+        """From the options; what cannot be is a usage error. ``tls``: files of authority, certificate and key."""
+        from iomt_crypt.archive.scheduler import Scheduler
+
+        if scheduler is not None and workers > 1:
+            raise typer.BadParameter("a cluster has its own workers", param_hint="--workers")
+        if dry_run and journal is not None:
+            raise typer.BadParameter("nothing is done that could be remembered", param_hint="--journal")
+        try:
+            cluster = Scheduler(scheduler, *tls) if scheduler is not None else None
+        except ConfigurationError as error:
+            raise typer.BadParameter(f"{error} ({error.hint})", param_hint="--scheduler") from None
+        return cls(workers, cluster, journal, report, as_json)
+
+    def over(
+        self,
+        sources: Sequence[str],
+        operation: Operation,
+        words: Words,
+        *,
+        output: str | None = None,
+        show: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        """Run ``operation`` and tell of it; ``show`` says more about what is done. Exits 1 if any object failed."""
+        from iomt_crypt.archive.runner import run_tree
+
+        exclude = [output] if output is not None else []
+        with _ReportFile(self.report, operation.name) as file, _Bar(sources, exclude, words.label) as bar:
+
+            def tell(outcome: Outcome) -> None:
+                self._tell(outcome, show)
+                file.add(outcome)
+                bar.advance()
+
+            summary = run_tree(
+                sources,
+                operation,
+                journal=self.journal,
+                workers=self.workers,
+                scheduler=self.scheduler,
+                exclude=[*exclude, *([str(self.report)] if self.report else [])],
+                report=tell,
+                passed=bar.advance,
+            )
+            file.finish(summary)
+        self._sum_up(summary, words)
+
+    def _tell(self, outcome: Outcome, show: Callable[[Outcome], None] | None) -> None:
+        if outcome.state == "skipped":
+            print_note(f"skipped: {outcome.location}: {outcome.reason}")
+        elif outcome.state == "failed":
+            print_failure(outcome.location, outcome.reason, outcome.hint)
+        elif show is not None and not self.as_json:
+            show(outcome)
+        if self.as_json:
+            print_json(_document(outcome))
+
+    def _sum_up(self, summary: Summary, words: Words) -> None:
+        if not self.as_json:
+            others = ((summary.before, "before"), (summary.skipped, "skipped"), (summary.failed, "failed"))
+            typer.echo(f"{words.verb}: {totals_text(summary.done, *others)}", err=True)
+        nothing = not (summary.done or summary.before or summary.skipped or summary.failed)
+        if nothing:
+            print_error("no files found")
+        if summary.failed or nothing:
+            raise typer.Exit(1)
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    """What ``--json`` prints of one object."""
+    told: dict[str, Any] = {"source": outcome.location, "state": outcome.state}
+    if outcome.state != "done":
+        told |= {"error": outcome.reason, "hint": outcome.hint}
+    return told | outcome.detail
+
+
+class _ReportFile:
+    """``--report FILE``: every object that is not done, then the totals; written as it comes, there when complete.
+
+    An interrupted run leaves a report too, whose ``complete`` is false.
+    """
+
+    def __init__(self, path: Path | None, command: str) -> None:
+        self._path, self._command = path, command
+        self._n_told = 0
+        self._file: TextIO | None = None
+        self._summary: Summary | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is None:
+            return self
+        self._draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
+        try:
+            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise StorageError(f"{self._path}: the report cannot be written ({error.strerror})") from error
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+        self._file.write(f'{{"command": {json.dumps(self._command)},\n "objects": [')
+        self._began = time.monotonic()
+        self._counts = {"done": 0, "skipped": 0, "failed": 0}
+        return self
+
+    def add(self, outcome: Outcome) -> None:
+        if self._file is None:
+            return
+        self._counts[outcome.state] += 1
+        if outcome.state == "done":
+            return
+        self._file.write(("," if self._n_told else "") + "\n  " + json.dumps(_document(outcome), sort_keys=True))
+        self._n_told += 1
+
+    def finish(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is None or self._path is None:
+            return
+        seconds = self._summary.seconds if self._summary else time.monotonic() - self._began
+        totals = {
+            **self._counts,
+            "before": self._summary.before if self._summary else None,
+            "seconds": round(seconds, 3),
+            "objects_per_second": round(self._counts["done"] / seconds, 3) if seconds else None,
+            "complete": self._summary is not None,
+        }
+        with self._file as file:
+            file.write("],\n " + json.dumps(totals)[1:] + "\n")
+        self._draft.replace(self._path)
+
+
+def tree_sources(values: Sequence[str]) -> list[str]:
+    """Paths in their plain form, addresses as they are."""
+    from iomt_crypt.archive import store
+
+    return [value if store.is_url(value) else str(Path(store.local_path(value))) for value in values]
+
+
+class _Bar:
+    """Progress with rate and time left; none when stderr is no terminal.
+
+    The objects are counted beside the work, for nobody knows their number before the tree has been walked.
+    """
+
+    def __init__(self, sources: Sequence[str], exclude: Sequence[str], label: str) -> None:
+        self._sources, self._exclude, self._label = sources, exclude, label
+        self._stop = threading.Event()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            rate = TextColumn("{task.completed}/{task.fields[of]} {task.fields[rate]}")
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                rate,
+                TimeRemainingColumn(),
+                console=stderr,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._label, total=None, of="?", rate="")
+            self._began = time.monotonic()
+            self._bar.start()
+            self._counter = threading.Thread(target=self._count, daemon=True)
+            self._counter.start()
+        return self
+
+    def advance(self) -> None:
+        if self._bar is None:
+            return
+        seconds = time.monotonic() - self._began
+        completed = self._bar.tasks[0].completed + 1
+        self._bar.update(self._task, completed=completed, rate=f"{completed / max(seconds, 0.001):.0f}/s")
+
+    def _count(self) -> None:
+        from iomt_crypt.archive.tree import walk
+
+        total = 0
+        with suppress(Exception):  # the run itself tells what is wrong with a source
+            for _ in walk(self._sources, exclude=self._exclude):
+                if self._stop.is_set():
+                    return
+                total += 1
+            if self._bar is not None:
+                self._bar.update(self._task, total=total, of=str(total))
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._bar is not None:
+            self._counter.join()
+            self._bar.stop()
