@@ -39,7 +39,7 @@ N_SEQUENCES: Final = 100
 N_AGAIN: Final = 1000
 #: 2^20 steps are 512 MiB.
 STRUCTURE_STEPS: Final = 1 << 20
-STRUCTURE_KEYS: Final = {"key stream": 16, "AES-256-CTR": 2, "lanes without veil": 1}
+STRUCTURE_KEYS: Final = {"key stream": 16, "AES-256-CTR": 16, "lanes without veil": 1}
 ENT_PIECES: Final = 64
 LONG: Final = ("one key", "one pair", "16-bit images", "AES-256-CTR")
 #: dieharder's numbers of tests, and their lengths of tuples or lags; 128 words are one step of all lanes. Left out: 5,
