@@ -32,6 +32,7 @@ def info(
     What is said of locked identities and of shares comes from the comments in the file; nothing vouches for it.
     """
     from iomt_crypt.seal.inventory import describe
+    from iomt_crypt.seal.secret import shown
 
     failed = False
     for path in files:
@@ -39,7 +40,7 @@ def info(
             found = describe(path)
         except KeyMaterialError as error:
             failed = True
-            _failure(str(path), error, as_json=as_json)
+            _failure(shown(str(path)), error, as_json=as_json)
             continue
         for key in found:
             failed |= bool(key.problem)
@@ -61,6 +62,7 @@ def check(
 
     Certificates that soon expire are named. Exit code 1 if any key does not work.
     """
+    from iomt_crypt.seal.secret import shown
     from iomt_crypt.seal.trial import check as try_keys
 
     ask = asker(passphrase_file)
@@ -72,7 +74,7 @@ def check(
                 _verdict(result, as_json=as_json)
         except KeyMaterialError as error:
             failed = True
-            _failure(value, error, as_json=as_json)
+            _failure(shown(value), error, as_json=as_json)
     if failed:
         raise typer.Exit(1)
 

@@ -79,7 +79,7 @@ def load_identities(values: Sequence[str | Path], *, ask: AskPassphrase | None =
             continue
         if kind is not None:
             registry.parse_identity(str(value))
-        _refuse_unknown_scheme(str(value), "identity")
+        refuse_unknown_scheme(str(value), "identity")
         found = [open_identity(entry, str(value), ask) for entry in read_entries(Path(value), secret=True)]
         if not found:
             raise KeyMaterialError(f"{value}: no identity in it", hint="'iomt-crypt keygen -o FILE' makes one")
@@ -111,7 +111,7 @@ def load_recipients(values: Sequence[str | Path], *, ask: AskPassphrase | None =
         if registry.find_kind(str(value)) is not None:
             recipients.append(registry.parse_recipient(str(value), ask))
             continue
-        _refuse_unknown_scheme(str(value), "recipient")
+        refuse_unknown_scheme(str(value), "recipient")
         found = [open_recipient(entry, str(value), ask) for entry in read_entries(Path(value), secret=False)]
         if not found:
             raise KeyMaterialError(f"{value}: no recipient in it")
@@ -165,8 +165,8 @@ def _asking(path: str, ask: AskPassphrase | None) -> AskPassphrase | None:
     return None if ask is None else lambda what: ask(f"{path}: {what}")
 
 
-def _refuse_unknown_scheme(value: str, role: str) -> None:
-    """``vault:...`` is no file of that name, unless there is one."""
+def refuse_unknown_scheme(value: str, role: str) -> None:
+    """Raise KeyMaterialError for ``vault:...``, which is no file of that name unless there is one."""
     scheme = _SCHEME.match(value)
     if scheme and "/" not in scheme[0] and not os.path.lexists(value):
         raise KeyMaterialError(

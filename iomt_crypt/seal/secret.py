@@ -11,7 +11,7 @@ from pathlib import Path
 from iomt_crypt.errors import KeyMaterialError
 
 _MAX_BYTES = 1 << 20  # a key file is a few hundred bytes; a list of recipients a few hundred kilobytes
-_LOOKS_LIKE_KEY = re.compile(r"[A-Za-z0-9+/=]{40,}")
+_LOOKS_LIKE_KEY = re.compile(r"iomtsk.*|[A-Za-z0-9+/=]{40,}", re.IGNORECASE)
 
 
 def read_key_file(path: Path, *, secret: bool) -> bytes:
@@ -28,7 +28,7 @@ def read_key_file(path: Path, *, secret: bool) -> bytes:
             raw = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a path"
-        raise KeyMaterialError(f"{_shown(path)}: cannot be read ({reason})") from None
+        raise KeyMaterialError(f"{shown(str(path))}: cannot be read ({reason})") from None
     if secret and stat.S_ISREG(mode) and mode & 0o077:
         raise KeyMaterialError(
             f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
@@ -75,6 +75,6 @@ def write_secret(path: Path, text: str) -> None:
         draft.unlink()
 
 
-def _shown(path: Path) -> str:
-    """The path, unless it looks like a key that was given in place of one."""
-    return "this value" if _LOOKS_LIKE_KEY.fullmatch(str(path)) and "/" not in str(path)[:40] else str(path)
+def shown(value: str) -> str:
+    """The name of a file, unless it looks like a key that was given in place of one."""
+    return "this value" if _LOOKS_LIKE_KEY.fullmatch(value) and "/" not in value[:40] else value

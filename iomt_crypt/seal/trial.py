@@ -19,6 +19,7 @@ from iomt_crypt.seal.keyfile import (
     load_or_create_site_key,
     open_identity,
     open_recipient,
+    refuse_unknown_scheme,
 )
 from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.recipient import AskPassphrase, Expiring, Identity, Paired, Recipient, fingerprint_text
@@ -60,6 +61,7 @@ def check(value: str, *, ask: AskPassphrase | None, recipients_only: bool = Fals
             load_identities([value])
         yield _check(Entry(value, 0), value if kind.names_secret else kind.name, ask, recipients_only)
         return
+    refuse_unknown_scheme(value, "recipient" if recipients_only else "identity")
     entries = read_entries(Path(value), secret=False)
     if any(_is_secret(entry) for entry in entries):
         entries = read_entries(Path(value), secret=True)
@@ -97,14 +99,14 @@ def _check(entry: Entry, path: str, ask: AskPassphrase | None, recipients_only: 
             load_or_create_site_key(Path(path))
             return KeyCheck(location, role)
         if role == "recipient":
-            recipient = open_recipient(entry, path, ask)
+            recipient = open_recipient(entry, path, ask) if entry.line else registry.parse_recipient(entry.text, ask)
             Epoch.create([recipient])
             return KeyCheck(location, role, fingerprint_text(recipient.fingerprint), notes=_notes(recipient))
         asked = _once(ask)
-        identity = open_identity(entry, path, asked)
+        identity = open_identity(entry, path, asked) if entry.line else registry.parse_identity(entry.text, asked)
         public = identity.recipient if isinstance(identity, Paired) else None
         if public is None and dual:
-            public = open_recipient(entry, path, asked)
+            public = registry.parse_recipient(entry.text, asked)
         return KeyCheck(location, role, fingerprint_text(identity.fingerprint), notes=_exercise(identity, public))
     except IomtCryptError as error:
         return KeyCheck(location, role, error=error)
