@@ -100,6 +100,7 @@ def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch) 
     size = len(location.container)
     container = _pack(record, size)
     pixels = opened.source.pixel
+    stream.seek(0)
     for patch in patches(location, container):
         _pass_on(stream, sink, patch.offset)
         sink.write(patch.data)

@@ -1,0 +1,260 @@
+"""Redo files: what makes a change in place survive a crash.
+
+A record that is half written would take the only way to its object's key with it. So a batch of changes goes to a file
+of its own first, old bytes and new, checksummed, and is made durable; then the objects are written; then all is made
+durable, and the file is removed. What a crash leaves behind is rolled forward: where every 512-byte block (the least
+that a disk writes at once) is the old or the new one, the new ones are written; anything else is left alone and told.
+
+A redo file holds no more than the objects themselves do: records, sealed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cbor2
+
+from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
+from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.errors import AuthenticationError
+from iomt_crypt.seal.container import content
+
+FOLDER, DRAFTS = "redo", "drafts"
+BLOCK_BYTES = 512
+_LEFT = ".left"
+_MAGIC = b"IOMTREDO\0\1"
+_DIGEST_BYTES = 16
+_LARGEST = 1 << 29
+
+
+@dataclass(frozen=True)
+class Change:
+    """Bytes of one file that are overwritten.
+
+    relative
+        POSIX path below the tree
+    inode, size
+        of the file: another file of the same name is not touched
+    offset, old, new
+        where, what is there and what is to be there, of equal length
+    """
+
+    relative: str
+    inode: int
+    size: int
+    offset: int
+    old: bytes
+    new: bytes
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of one change of a run that was cut off.
+
+    state
+        ``"complete"``: it was there in full; ``"completed"``: it is now; ``"left"``: neither old nor new is there, so
+        nothing was done; ``"in use"``: ``location`` is a redo file whose process is alive
+    """
+
+    location: str
+    state: Literal["complete", "completed", "left", "in use"]
+    reason: str = ""
+
+
+class Redo:
+    """The redo file of one batch, and the folder for the drafts of those objects of it that become new files.
+
+    Held by a lock for as long as its process lives.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._drafts: Path | None = None
+        self._descriptor = -1
+        while self._descriptor < 0:
+            self._path, self._descriptor = create_secret(folder.state(FOLDER))
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            if not self._path.exists():  # a recovery saw it before it was locked, and took it for an empty one
+                self.abandon()
+
+    def drafts(self) -> Path:
+        """A folder for drafts, on the tree's file system; goes with the redo file."""
+        if self._drafts is None:
+            self._drafts = self._folder.state(DRAFTS) / self._path.name
+            self._drafts.mkdir(mode=0o700)
+        return self._drafts
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write ``changes``; durable after the next `Folder.sync`. Raises StorageError."""
+        encoded = b"".join([_MAGIC, *map(_entry, changes)])
+        try:
+            view = memoryview(encoded)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise storage_error(error, str(self._path)) from error
+
+    def remove(self) -> None:
+        """The batch is durable, or was not begun: forget it."""
+        if self._drafts is not None:
+            shutil.rmtree(self._drafts, ignore_errors=True)
+        self._path.unlink(missing_ok=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Leave the file for a recovery."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _entry(change: Change) -> bytes:
+    # The slack's zeros are half of it: they are put back when it is read.
+    fields = [
+        os.fsencode(change.relative),
+        change.inode,
+        change.size,
+        change.offset,
+        len(change.new),
+        change.old.rstrip(b"\0"),
+        change.new.rstrip(b"\0"),
+    ]
+    body = cbor2.dumps(fields)
+    return len(body).to_bytes(4, "big") + hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body
+
+
+def read_changes(data: bytes) -> list[Change]:
+    """The whole entries at the beginning of a redo file; what follows was never relied upon."""
+    changes: list[Change] = []
+    if not data.startswith(_MAGIC):
+        return changes
+    position = len(_MAGIC)
+    while position + 4 + _DIGEST_BYTES < len(data):
+        begin = position + 4 + _DIGEST_BYTES
+        end = begin + int.from_bytes(data[position : position + 4], "big")
+        body = data[begin:end]
+        if hashlib.sha256(body).digest()[:_DIGEST_BYTES] != data[position + 4 : begin]:
+            break
+        name, inode, size, offset, length, old, new = cbor2.loads(body)
+        change = Change(os.fsdecode(name), inode, size, offset, old.ljust(length, b"\0"), new.ljust(length, b"\0"))
+        changes.append(change)
+        position = end
+    return changes
+
+
+def recover(folder: Folder) -> list[Recovered]:
+    """Roll forward what runs that were cut off left below ``folder``, and remove their drafts.
+
+    A file with changes that could not be completed is kept under a name that ends in ``.left``: it may hold the only
+    record of an object that was moved meanwhile.
+
+    Raises
+    ------
+    StorageError
+        A redo file cannot be read, or an object not be written.
+    """
+    found: list[Recovered] = []
+    state = folder.path / STATE_FOLDER / FOLDER
+    if state.is_dir():
+        for path in sorted(state.iterdir()):
+            if path.suffix != _LEFT:
+                found += _recover_file(folder, path)
+    return found
+
+
+def leftovers(folder: Folder) -> list[Path]:
+    """Redo files that a recovery could not finish with."""
+    return sorted((folder.path / STATE_FOLDER / FOLDER).glob(f"*{_LEFT}"))
+
+
+def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # its process has finished
+        return []
+    except OSError as error:
+        raise storage_error(error, str(path)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(descriptor, "rb", closefd=False) as file:
+            changes = read_changes(file.read(_LARGEST))
+        found = list(_roll_forward(folder, changes))
+        folder.sync()
+        shutil.rmtree(path.parent.parent / DRAFTS / path.name, ignore_errors=True)
+        with suppress(FileNotFoundError):  # finished just before its lock was given to us
+            path.rename(path.with_suffix(_LEFT)) if any(r.state == "left" for r in found) else path.unlink()
+        sync_folder(path.parent)
+    except BlockingIOError:
+        return [Recovered(str(path), "in use", "the process that wrote it is alive")]
+    except OSError as error:
+        raise storage_error(error, str(path)) from error
+    finally:
+        os.close(descriptor)
+    return found
+
+
+def _roll_forward(folder: Folder, changes: Sequence[Change]) -> Iterator[Recovered]:
+    for change in changes:
+        location = str(folder.path / change.relative)
+        try:
+            descriptor = folder.open(change.relative, os.O_RDWR)
+        except OSError as error:
+            yield Recovered(location, "left", f"cannot be opened ({error.strerror})")
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder.saw(descriptor)
+            yield _complete(descriptor, change, location)
+        finally:
+            os.close(descriptor)
+
+
+def _complete(descriptor: int, change: Change, location: str) -> Recovered:
+    status = os.fstat(descriptor)
+    if (status.st_ino, status.st_size) != (change.inode, change.size):
+        return Recovered(location, "left", "another file has this name now")
+    there = os.pread(descriptor, len(change.new), change.offset)
+    if there == change.new or (there != change.old and _is_whole(there)):
+        return Recovered(location, "complete")
+    if not is_between(change, there):
+        return Recovered(location, "left", "it was changed since")
+    overwrite(descriptor, change, status)
+    return Recovered(location, "completed")
+
+
+def _is_whole(there: bytes) -> bool:
+    """Whether a record is there that is neither the old nor the new one, such as one of a later run."""
+    try:
+        content(there)
+    except AuthenticationError:
+        return False
+    return True
+
+
+def is_between(change: Change, there: bytes) -> bool:
+    """Whether every block of the file (512 bytes, by the file's offsets) is as before or as after the change."""
+    if len(there) != len(change.new):
+        return False
+    begin = 0
+    while begin < len(there):
+        end = begin + BLOCK_BYTES - (change.offset + begin) % BLOCK_BYTES
+        if there[begin:end] not in (change.old[begin:end], change.new[begin:end]):
+            return False
+        begin = end
+    return True
+
+
+def overwrite(descriptor: int, change: Change, status: os.stat_result) -> None:
+    """Write the new bytes in place; the file keeps its times (its ctime tells of the change). Raises OSError."""
+    position = 0
+    while position < len(change.new):
+        position += os.pwrite(descriptor, change.new[position:], change.offset + position)
+    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))

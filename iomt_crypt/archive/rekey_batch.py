@@ -1,0 +1,240 @@
+"""Batches of objects that go to the disk together: the redo file first, then the objects, then it is forgotten.
+
+Three batches are on their way at a time, so that the disk and the processor work at once: while one is worked out, one
+waits for its redo file to be durable, and one for its objects. One syncfs(2) serves both.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from iomt_crypt.archive.redo import Change, Redo, overwrite
+from iomt_crypt.archive.rekey_folder import Folder, create_secret, open_error, storage_error
+from iomt_crypt.errors import InputError, IomtCryptError, StorageError
+
+_MOST_OBJECTS = 512
+_MOST_DRAFT_BYTES = 1 << 26
+
+Failed = Callable[[int, IomtCryptError], None]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A new file that takes the place of another: where it is, and what it replaces, of which size and time."""
+
+    path: Path
+    relative: str
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Batch:
+    """Changes to objects of one tree, each under a number of the caller's."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self._redo = Redo(folder)
+        self._changes: list[tuple[int, Change]] = []
+        self._drafts: list[tuple[int, Draft]] = []
+        self._draft_bytes = 0
+        self._broken = False
+
+    @property
+    def full(self) -> bool:
+        return len(self._changes) + len(self._drafts) >= _MOST_OBJECTS or self._draft_bytes >= _MOST_DRAFT_BYTES
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for number, _ in (*self._changes, *self._drafts)]
+
+    def change(self, number: int, change: Change) -> None:
+        """Overwrite a part of a file in place."""
+        self._changes.append((number, change))
+
+    def draft(
+        self, number: int, relative: str, source: int, status: os.stat_result, write: Callable[[int], None]
+    ) -> None:
+        """Replace a file by what ``write(descriptor)`` makes; owner, mode, times and extended attributes are kept.
+
+        Raises
+        ------
+        InputError
+            The file has other names (hard links), which would go on naming the old one.
+        StorageError
+            There is no room, or the new file cannot be given what the old one has.
+        """
+        if status.st_nlink > 1:
+            raise InputError(
+                f"{relative}: has {status.st_nlink} names (hard links) and its record no room for more recipients",
+                hint="a new file would leave the other names with the old keys: make it one file, or two copies",
+            )
+        if status.st_dev != self.folder.device:
+            raise StorageError(
+                f"{relative}: on another file system than {self.folder.path}", hint="name its own folder as a source"
+            )
+        try:
+            path, descriptor = create_secret(self._redo.drafts())
+            try:
+                write(descriptor)
+                _keep_attributes(source, descriptor, status)
+            except BaseException:
+                path.unlink()
+                raise
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise storage_error(error, relative) from error
+        self._draft_bytes += status.st_size
+        self._drafts.append((number, Draft(path, relative, status.st_ino, status.st_size, status.st_mtime_ns)))
+
+    def prepare(self) -> None:
+        """Write the redo file. Raises StorageError."""
+        self._redo.write([change for _, change in self._changes])
+
+    def apply(self, failed: Failed) -> None:
+        """Bring the changes into the tree; they are durable after the next sync."""
+        for number, change in self._changes:
+            try:
+                self._overwrite(change)
+            except OSError as error:
+                self._broken = True  # a part of it may be written: the redo file is needed
+                failed(number, storage_error(error, change.relative))
+            except IomtCryptError as error:
+                failed(number, error)
+        for number, draft in self._drafts:
+            try:
+                self._replace(draft)
+            except OSError as error:
+                failed(number, storage_error(error, draft.relative))
+            except IomtCryptError as error:
+                failed(number, error)
+
+    def _overwrite(self, change: Change) -> None:
+        try:
+            descriptor = self.folder.open(change.relative, os.O_RDWR)
+        except OSError as error:
+            raise open_error(error, change.relative) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # against another run over the same tree
+            status = os.fstat(descriptor)
+            if (status.st_ino, status.st_size) != (change.inode, change.size):
+                raise _changed(change.relative)
+            there = os.pread(descriptor, len(change.old), change.offset)
+            if there == change.new:  # by another of its names
+                return
+            if there != change.old:
+                raise _changed(change.relative)
+            overwrite(descriptor, change, status)
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, draft: Draft) -> None:
+        below, _, name = draft.relative.rpartition("/")
+        folder = self.folder.folder(below)
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (status.st_ino, status.st_size, status.st_mtime_ns) != (draft.inode, draft.size, draft.mtime_ns):
+            raise _changed(draft.relative)
+        os.rename(draft.path, name, dst_dir_fd=folder)
+
+    def finish(self) -> None:
+        """All is durable: forget the redo file, unless a change is half written."""
+        if self._broken:
+            self._redo.abandon()
+        else:
+            self._redo.remove()
+
+    def abandon(self) -> None:
+        """Leave the redo file for a recovery."""
+        self._redo.abandon()
+
+
+def _changed(relative: str) -> InputError:
+    return InputError(f"{relative}: was changed while it was re-keyed", hint="left as it is; run the command again")
+
+
+def _keep_attributes(source: int, draft: int, status: os.stat_result) -> None:
+    """Owner before mode, as a change of owner takes away set-user-ID; times last."""
+    os.fchown(draft, status.st_uid, status.st_gid)
+    os.fchmod(draft, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source):
+        try:
+            os.setxattr(draft, name, os.getxattr(source, name))
+        except OSError:
+            if not name.startswith("security."):  # labels that the system's policy gives anew
+                raise
+    os.utime(draft, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+class Pipeline:
+    """Takes batches one after the other; ``failed(number, error)`` is called for what did not work."""
+
+    def __init__(self, failed: Failed) -> None:
+        self._failed = failed
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="iomt-crypt-sync")
+        self._sync: Future[None] | None = None
+        self._prepared: Batch | None = None
+        self._applied: Batch | None = None
+
+    def submit(self, batch: Batch) -> None:
+        """``batch`` is complete: it goes its way while the next one is made."""
+        try:
+            batch.prepare()
+        except IomtCryptError as error:
+            self._fail(batch, error)
+            batch.finish()
+            return
+        self._advance()
+        self._prepared = batch
+        self._begin_sync()
+
+    def drain(self) -> None:
+        """Return when all batches are durable."""
+        while self._prepared is not None or self._applied is not None:
+            if self._sync is None:
+                self._begin_sync()
+            self._advance()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _begin_sync(self) -> None:
+        folders = {batch.folder for batch in (self._prepared, self._applied) if batch is not None}
+        self._sync = self._thread.submit(_sync_folders, folders)
+
+    def _advance(self) -> None:
+        """What was applied is durable and forgotten; what was prepared is applied."""
+        prepared, applied, sync = self._prepared, self._applied, self._sync
+        self._prepared = self._applied = self._sync = None
+        try:
+            if sync is not None:
+                sync.result()
+        except OSError as error:
+            for batch in (prepared, applied):
+                if batch is not None:
+                    self._fail(batch, storage_error(error, str(batch.folder.path)))
+            if prepared is not None:
+                prepared.finish()  # nothing of it was begun
+            if applied is not None:
+                applied.abandon()
+            return
+        if applied is not None:
+            applied.finish()
+        if prepared is not None:
+            prepared.apply(self._failed)
+            self._applied = prepared
+
+    def _fail(self, batch: Batch, error: IomtCryptError) -> None:
+        for number in batch.numbers:
+            self._failed(number, error)
+
+
+def _sync_folders(folders: set[Folder]) -> None:
+    for folder in folders:
+        folder.sync()

@@ -1,0 +1,82 @@
+"""The epochs of a re-keying, and which of them earlier runs made in a tree.
+
+A run that was cut off left objects that its own identities can no longer open. That they are done is known by their
+epoch: its number and a digest of its stanzas are in the tree before the first object is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import cbor2
+
+from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
+from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.seal import Epoch, Recipient, Stanza, fingerprint_text
+from iomt_crypt.seal.record import Record
+
+_FOLDER = "epochs"
+_OBJECTS_PER_EPOCH = 10_000
+_MOST_BYTES = 1 << 16
+
+
+class Epochs:
+    """Epochs for ``recipients``: one after the other, each for at most 10,000 objects.
+
+    A new key, whatever the recipients: those who are to lose access may have kept the old epoch's.
+    """
+
+    def __init__(self, recipients: Sequence[Recipient], *, rotate: bool) -> None:
+        self._recipients = recipients
+        self._rotate = rotate
+        self._epoch = Epoch.create(recipients)
+        self._n_left = _OBJECTS_PER_EPOCH
+        self._noted: set[tuple[bytes, Path]] = set()
+
+    def next(self, folder: Folder, *, noted: bool = True) -> Epoch:
+        """The epoch for one more object of ``folder``. Raises StorageError when it cannot be noted there."""
+        if not self._n_left:
+            self._epoch, self._n_left = Epoch.create(self._recipients), _OBJECTS_PER_EPOCH
+        self._n_left -= 1
+        here = self._epoch.id, folder.path
+        if noted and here not in self._noted:
+            _note(folder, self._epoch, rotate=self._rotate)
+            self._noted.add(here)
+        return self._epoch
+
+
+def _note(folder: Folder, epoch: Epoch, *, rotate: bool) -> None:
+    facts = {
+        "stanzas": _digest(epoch.stanzas),
+        "recipients": [fingerprint_text(s.recipient) for s in epoch.stanzas],
+        "rotate": rotate,
+    }
+    path = folder.state(_FOLDER)
+    try:
+        _, descriptor = create_secret(path, epoch.id.hex())
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(json.dumps(facts) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path)
+    except OSError as error:
+        raise storage_error(error, str(path)) from error
+
+
+def made_before(folder: Folder, record: Record, *, rotate: bool) -> bool:
+    """Whether a run like this one (``rotate`` or not) made the record's epoch in ``folder``."""
+    path = folder.path / STATE_FOLDER / _FOLDER / record.epoch_id.hex()
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            facts = json.loads(file.read(_MOST_BYTES))
+        return bool(facts["stanzas"] == _digest(record.stanzas) and facts["rotate"] == rotate)
+    return False
+
+
+def _digest(stanzas: Sequence[Stanza]) -> str:
+    return hashlib.sha256(cbor2.dumps([(s.kind, s.recipient, s.body) for s in stanzas])).hexdigest()

@@ -1,0 +1,144 @@
+"""A tree that is changed in place: opened without following links, with a folder for our own state, made durable.
+
+Below the tree's own folder every step of a path is opened by itself, and no step may be a link: what a link points to
+belongs to another tree, also when it is put there while we work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import secrets
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.errors import DiskFullError, InputError, IomtCryptError, StorageError
+
+_OPEN_FOLDERS = 64
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOT_HERE = (errno.ELOOP, errno.ENOTDIR)
+
+
+class Folder:
+    """The folder ``path`` and all below. Not thread safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, _FOLDER)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be opened ({error.strerror})") from error
+        self._below: OrderedDict[str, int] = OrderedDict()
+        self.device = os.fstat(self._descriptor).st_dev
+        self._devices = {self.device: self._descriptor}
+
+    def open(self, relative: str, flags: int) -> int:
+        """Descriptor of a regular file below.
+
+        Raises
+        ------
+        OSError
+            ELOOP or ENOTDIR: a link is on the way.
+        """
+        below, _, name = relative.rpartition("/")
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.folder(below))
+
+    def folder(self, below: str) -> int:
+        """Descriptor of a folder below, kept open while it is among the last 64 that were used."""
+        if not below:
+            return self._descriptor
+        descriptor = self._below.get(below)
+        if descriptor is not None:
+            self._below.move_to_end(below)
+            return descriptor
+        above, _, name = below.rpartition("/")
+        descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.folder(above))
+        self._below[below] = descriptor
+        if len(self._below) > _OPEN_FOLDERS:
+            os.close(self._below.popitem(last=False)[1])
+        return descriptor
+
+    def state(self, name: str) -> Path:
+        """The folder ``name`` in ours, made where it is missing; for its owner alone. Raises StorageError."""
+        path = self.path / STATE_FOLDER / name
+        try:
+            for folder in (path.parent, path):
+                with suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                    sync_folder(folder.parent)
+            if path.parent.is_symlink() or path.is_symlink():
+                raise StorageError(f"{path}: a link, where the state of a run is kept", hint="remove it")
+        except OSError as error:
+            raise storage_error(error, str(path)) from error
+        return path
+
+    def saw(self, descriptor: int) -> os.stat_result:
+        """Status of an open file below; its file system is made durable with the others from now on."""
+        status = os.fstat(descriptor)
+        if status.st_dev not in self._devices:  # mounted somewhere below
+            self._devices[status.st_dev] = os.dup(descriptor)
+        return status
+
+    def sync(self) -> None:
+        """Make everything durable that was written below, and whatever else waits on those file systems.
+
+        One syncfs(2) for a thousand files takes as long as fsync(2) of a few. Raises OSError when a write was lost.
+        """
+        for descriptor in list(self._devices.values()):
+            if _SYNCFS is None:
+                os.sync()
+            elif _SYNCFS(descriptor):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+
+    def leave_state(self) -> None:
+        """Remove our folders where they are empty."""
+        state = self.path / STATE_FOLDER
+        with suppress(OSError):
+            for path in [*state.iterdir(), state]:
+                with suppress(OSError):
+                    path.rmdir()
+
+    def close(self) -> None:
+        for descriptor in {*self._devices.values(), *self._below.values()}:
+            os.close(descriptor)
+        self._devices.clear()
+        self._below.clear()
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, _FOLDER)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_SYNCFS = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+def create_secret(folder: Path, name: str = "") -> tuple[Path, int]:
+    """A new file for its owner alone (0600), under a random name unless one is given: its path and descriptor."""
+    path = folder / (name or secrets.token_hex(8))
+    return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def storage_error(error: OSError, where: str) -> StorageError:
+    """``error`` as one of ours."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"{where}: no room left on the device", hint="make room and run the command again")
+    hint = "the tree is changed in place and keeps its state in itself: it must be writable"
+    return StorageError(f"{where}: {error.strerror or type(error).__name__}", hint=hint)
+
+
+def open_error(error: OSError, where: str) -> IomtCryptError:
+    """Why a file could not be opened."""
+    if error.errno in _NOT_HERE:
+        return InputError(f"{where}: reached through a link", hint="name the folder that it is really in")
+    if error.errno == errno.ENOENT:
+        return InputError(f"{where}: no such file")
+    return storage_error(error, where)
