@@ -10,9 +10,11 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from iomt_crypt import __version__
@@ -28,12 +30,23 @@ _IN_FLIGHT = 2  # batches for each thread of the cluster: one to work on, one th
 _NAMESPACE = "iomt-crypt"
 
 
+@dataclass(frozen=True)
+class _Flight:
+    """A batch on its way. ``alone``: one object that was in a batch whose processes died."""
+
+    batch: Batch
+    alone: bool = False
+    slot: int = 0
+
+
 class Cluster:
     """Executor of `run_tree` on other processes."""
 
     def __init__(self, operation: Operation, workers: int, scheduler: Scheduler | None) -> None:
         self._operation, self._workers, self._scheduler = operation, workers, scheduler
         self._run = uuid.uuid4().hex
+        self._flying: dict[Any, _Flight] = {}
+        self._landed: SimpleQueue[Any] = SimpleQueue()
 
     def __enter__(self) -> Cluster:
         if self._scheduler and not self._scheduler.encrypted and getattr(self._operation, "secret", False):
@@ -107,80 +120,98 @@ class Cluster:
 
     def map(self, stream: Iterator[Batch], pace: Pace) -> Iterator[tuple[Batch, list[Outcome]]]:
         """See `iomt_crypt.archive.runner.Executor`."""
-        from distributed import wait
-
-        flying: dict[Any, tuple[Batch, int]] = {}
-        free: list[int] = []
+        suspects: deque[Found] = deque()
+        slots: list[int] = []
         n_slots = 0
         try:
             while True:
                 limit = max(1, _IN_FLIGHT * self._n_threads())
-                free += range(n_slots, limit)
+                slots += range(n_slots, limit)
                 n_slots = max(n_slots, limit)
-                while len(flying) < limit and (batch := next(stream, None)) is not None:
-                    slot = free.pop()
-                    flying[self._submit(batch, slot)] = (batch, slot)
-                if not flying:
+                while (flight := self._next(stream, suspects, limit)) is not None:
+                    self._submit(replace(flight, slot=slots.pop()))
+                if not self._flying:
                     return
-                for future in self._finished(flying, wait):
-                    batch, slot = flying.pop(future)
-                    free.append(slot)
-                    yield from self._collect(future, batch, pace)
+                flight, result = self._land()
+                slots.append(flight.slot)
+                if result is None and not flight.alone:
+                    suspects += flight.batch
+                    continue
+                outcomes, seconds = result or ([_killer(flight.batch[0])], 0.0)
+                if not flight.alone:
+                    pace.observe(len(flight.batch), seconds)
+                yield flight.batch, outcomes
         finally:
-            self._abandon(flying)
+            self._abandon()
+
+    def _next(self, stream: Iterator[Batch], suspects: deque[Found], limit: int) -> _Flight | None:
+        """What to send next, if anything: objects of a batch whose process died each go alone, so that none is blamed
+        for another.
+        """
+        if suspects or any(flight.alone for flight in self._flying.values()):
+            if self._flying:
+                return None
+            found = suspects.popleft()
+            return _Flight([Found(replace(found.item, again=True), found.size, found.mtime_ns)], alone=True)
+        if len(self._flying) >= limit:
+            return None
+        batch = next(stream, None)
+        return _Flight(batch) if batch is not None else None
 
     def _n_threads(self) -> int:
         return sum(self._client.nthreads().values())
 
-    def _submit(self, batch: Batch, slot: int) -> Any:
-        items = [found.item for found in batch]
-        ticket = (self._run, slot, uuid.uuid4().hex)
-        return self._client.submit(run_batch, self._operation, items, ticket, key=f"iomt-{ticket[2]}", pure=False)
+    def _submit(self, flight: _Flight) -> None:
+        items = [found.item for found in flight.batch]
+        ticket = (self._run, flight.slot, uuid.uuid4().hex)
+        future = self._client.submit(run_batch, self._operation, items, ticket, key=f"iomt-{ticket[2]}", pure=False)
+        self._flying[future] = flight
+        future.add_done_callback(self._landed.put)
 
-    def _finished(self, flying: dict[Any, tuple[Batch, int]], wait: Any) -> list[Any]:
-        """At least one future that is finished; raises when the scheduler is gone."""
-        while True:
-            with suppress(TimeoutError):
-                return list(wait(list(flying), timeout=1, return_when="FIRST_COMPLETED").done)
-            if self._client.status not in ("running", "connecting"):
-                raise self._gone()
+    def _land(self) -> tuple[_Flight, tuple[list[Outcome], float] | None]:
+        """The next batch that comes back, with outcomes and seconds; None when it cost one process after the other.
 
-    def _collect(self, future: Any, batch: Batch, pace: Pace) -> Iterator[tuple[Batch, list[Outcome]]]:
+        Raises
+        ------
+        NetworkError
+            The scheduler is gone.
+        IomtCryptError
+            The operation cannot be opened there: no batch could be done.
+        """
         from distributed import KilledWorker
 
+        while True:
+            with suppress(Empty):
+                future = self._landed.get(timeout=1)
+                break
+            if self._client.status not in ("running", "connecting"):
+                raise self._gone()
+        flight = self._flying.pop(future)
         try:
-            outcomes, seconds = future.result(timeout=_TIMEOUT_S)
+            return flight, future.result(timeout=_TIMEOUT_S)
         except KilledWorker:
-            yield from self._one_by_one(batch)
-            return
+            return flight, None
         except IomtCryptError:
             raise
         except Exception as error:
             if future.cancelled() or self._client.status != "running":
                 raise self._gone() from error
             raise
-        pace.observe(len(batch), seconds)
-        yield batch, outcomes
-
-    def _one_by_one(self, batch: Batch) -> Iterator[tuple[Batch, list[Outcome]]]:
-        """A batch that killed one process after the other: find the object that does."""
-        if len(batch) == 1:
-            reason = "the process that worked on it was killed, again and again"
-            yield batch, [Outcome(batch[0].item.location, "failed", reason, "often too little memory for this object")]
-            return
-        for found in batch:
-            one = [Found(replace(found.item, again=True), found.size, found.mtime_ns)]
-            yield from self._collect(self._submit(one, -1), one, Pace())
 
     def _gone(self) -> NetworkError:
         return NetworkError(
             "the scheduler is gone", hint="with --journal the same command goes on where this one stopped"
         )
 
-    def _abandon(self, flying: dict[Any, tuple[Batch, int]]) -> None:
-        if flying:
+    def _abandon(self) -> None:
+        if self._flying:
             with suppress(Exception):  # on the way out of another error, or of Ctrl-C
-                self._client.cancel(list(flying), force=True)
+                self._client.cancel(list(self._flying), force=True)
+
+
+def _killer(found: Found) -> Outcome:
+    reason = "the process that worked on it was killed, again and again"
+    return Outcome(found.item.location, "failed", reason, "often there is too little memory for such an object")
 
 
 # What follows runs in the workers.

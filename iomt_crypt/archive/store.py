@@ -189,11 +189,16 @@ def translated(location: str, kind: type[InputError | StorageError]) -> Iterator
     except (InputError, StorageError, ConfigurationError):
         raise
     except FileNotFoundError as error:
-        raise kind(f"{location}: no such file or store") from error
+        raise _fault(kind, f"{location}: no such file or store") from error
     except FileExistsError as error:
         raise _exists(location) from error
     except PermissionError as error:
-        raise kind(f"{location}: access denied", hint="the store's credentials come from the environment") from error
+        hint = "the store's credentials come from the environment"
+        raise _fault(kind, f"{location}: access denied", hint) from error
     except Exception as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-        raise kind(f"{location}: the store failed ({reason})") from error
+        raise _fault(kind, f"{location}: the store failed ({reason})") from error
+
+
+def _fault(kind: type[InputError | StorageError], message: str, hint: str = "") -> InputError | StorageError:
+    return kind(message, hint=hint)
