@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cbor2
 
@@ -35,8 +35,7 @@ _DIGEST_BYTES = 16
 _LARGEST = 1 << 29
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """Bytes of one file that are overwritten.
 
     relative

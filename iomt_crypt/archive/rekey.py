@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome
@@ -247,8 +247,7 @@ class RekeyWorker:
             self._pipeline.submit(batch)
 
 
-@dataclass(frozen=True)
-class _Object:
+class _Object(NamedTuple):
     """An object that is open, and where its record is."""
 
     number: int

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
@@ -36,8 +35,7 @@ _GROUP_LENGTH = block.GROUP << 16
 _LAST_CREATOR = 0xFF
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where the record's container lies in a file.
 
     offset
@@ -150,33 +148,43 @@ class _Walk:
         return offset, encoding_of(syntax.decode("ascii"), start).implicit
 
     def _elements(self, offset: int, implicit: bool, previous: int = -1) -> int:
-        """Walk to the pixel element and return its offset; 0 when the file ends without one."""
+        """Walk to the pixel element and return its offset; 0 when the file ends without one.
+
+        The sizes of values are checked by where they lead: past the end of the file.
+        """
         end, start, window = self._size, self._start, self._window
+        last = start + len(window) - 12
         while offset < end:
-            if offset + 12 > start + len(window):
+            if offset > last:
                 start, window = self._move(offset)
+                last = max(offset, start + len(window) - 12)
             if implicit:
                 group, element, size = _IMPLICIT(window, offset - start)
-                tag, begin, in_short = group << 16 | element, offset + 8, False
+                behind, in_short = offset + 8 + size, False
             else:
                 # As in _explicit_element, for which a call for each element would take as long as all the rest.
                 group, element, vr, size = _EXPLICIT(window, offset - start)
-                tag, begin, in_short = group << 16 | element, offset + 8, vr in _SHORT_VRS
+                behind, in_short = offset + 8 + size, vr in _SHORT_VRS
                 if not in_short:
                     if vr not in _LONG_VRS:
                         raise _UnusualError
-                    begin = offset + 12
                     size = _LENGTH(window, offset + 8 - start)[0]
-            if tag in PIXEL_TAGS and previous < tag:
-                return offset
-            if tag <= previous or size > MAX_HEADER_BYTES or begin + size > end:
+                    behind = offset + 12 + size
+            tag = group << 16 | element
+            if tag <= previous or size > MAX_HEADER_BYTES:
+                if tag in PIXEL_TAGS and tag > previous:
+                    return offset
                 raise _UnusualError
-            if group == block.GROUP:
-                if in_short and element > _LAST_CREATOR:
-                    raise _UnusualError
-                self._ours[tag] = begin, size
-            previous = tag
-            offset = begin + size
+            if group >= block.GROUP:
+                if tag in PIXEL_TAGS:
+                    return offset
+                if group == block.GROUP:
+                    if in_short and element > _LAST_CREATOR:
+                        raise _UnusualError
+                    self._ours[tag] = behind - size, size
+            previous, offset = tag, behind
+        if offset > end:
+            raise _UnusualError
         return 0
 
     def _behind_pixels(self, offset: int, implicit: bool) -> int:

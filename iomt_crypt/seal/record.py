@@ -24,6 +24,7 @@ MAX_FRAMES = 1 << 24
 
 _MAC_BYTES = 32
 _WRAPPED_KEY_BYTES = 40
+_SIZES = (OBJECT_ID_BYTES, EPOCH_ID_BYTES, _WRAPPED_KEY_BYTES, _MAC_BYTES)
 # "mac" is the shortest name and stands first in the map (RFC 8949, 4.2.1): these bytes, the MAC, the rest.
 _MAC_NAME = b"\xad\x63mac"
 _MAC_HEAD = b"\x58\x20"
@@ -235,16 +236,21 @@ def _decode(body: bytes) -> Record:
 
 
 def _well_formed(record: Record) -> bool:
-    layout = record.layout
+    """Types first, all of a kind at once: this runs twice for every object of an archive that is re-keyed."""
+    layout, stanzas = record.layout, record.stanzas
     numbers = (record.pixel_tag, layout.n_frames, layout.frame_bytes, layout.word_bits, layout.row_length)
-    texts = (record.suite, record.form, record.sop_instance_uid, record.software)
-    byte_strings = (record.tags, record.sealed)
+    texts = [record.suite, record.form, record.sop_instance_uid, record.software, *[s.kind for s in stanzas]]
+    sized = (record.object_id, record.epoch_id, record.wrapped_key, record.mac)
+    byte_strings = [record.tags, record.sealed, *sized]
+    for stanza in stanzas:
+        byte_strings += (stanza.recipient, stanza.body)
     return (
         {*map(type, numbers)} == {int}
-        and 0 <= min(numbers) <= max(numbers) < 1 << 48
         and {*map(type, texts)} == {str}
-        and max(map(len, texts)) <= 64
         and {*map(type, byte_strings)} == {bytes}
+        and 0 <= min(numbers) <= max(numbers) < 1 << 48
+        and max(map(len, texts)) <= 64
+        and tuple(map(len, sized)) == _SIZES
         and record.suite in SUITES
         and record.form in FORMS
         and layout.word_bits in (8, 16)
@@ -252,24 +258,6 @@ def _well_formed(record: Record) -> bool:
         and layout.n_frames <= MAX_FRAMES
         and len(record.tags) == layout.n_frames * SUITES[record.suite].tag_bytes
         and (record.form == "header") == (layout.n_frames == 0)
-        and _sized(record.object_id, OBJECT_ID_BYTES)
-        and _sized(record.epoch_id, EPOCH_ID_BYTES)
-        and _sized(record.wrapped_key, _WRAPPED_KEY_BYTES)
-        and _sized(record.mac, _MAC_BYTES)
-        and 1 <= len(record.stanzas) <= MAX_RECIPIENTS
-        and all(_stanza_well_formed(s) for s in record.stanzas)
+        and 1 <= len(stanzas) <= MAX_RECIPIENTS
+        and all(s.kind and len(s.recipient) == FINGERPRINT_BYTES and len(s.body) <= 1 << 16 for s in stanzas)
     )
-
-
-def _stanza_well_formed(stanza: Stanza) -> bool:
-    return (
-        type(stanza.kind) is str
-        and 0 < len(stanza.kind) <= 64
-        and _sized(stanza.recipient, FINGERPRINT_BYTES)
-        and type(stanza.body) is bytes
-        and len(stanza.body) <= 1 << 16
-    )
-
-
-def _sized(value: object, size: int) -> bool:
-    return type(value) is bytes and len(value) == size
