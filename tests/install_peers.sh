@@ -3,7 +3,7 @@
 # With CI=true a missing peer fails the tests that need it; without, those tests are skipped by name.
 set -u
 declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
-  [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2)
+  [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2)
 
 missing() {
   for command in "${!package[@]}"; do

@@ -115,7 +115,7 @@ def _check(entry: Entry, path: str, ask: AskPassphrase | None, recipients_only: 
 def _exercise(identity: Identity, recipient: Recipient | None) -> tuple[str, ...]:
     """Wrap and unwrap a test key. Raises NoMatchingIdentityError when it does not come back."""
     if recipient is None:
-        return ("opened; nothing was unwrapped, since its certificate is not beside it",)
+        return ("opened; nothing was unwrapped, since its recipient is not known",)
     epoch, data_key = Epoch.create([recipient]), secrets.token_bytes(KEY_BYTES)
     if Keyring([identity]).unwrap(epoch.wrap(data_key), epoch.id, epoch.stanzas) != data_key:
         raise KeyMaterialError("the test key came back changed")

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal.kind import rsa
 from iomt_crypt.seal.kind.envelope import KIND, open_envelope, public_key_fingerprint, read_envelope, seal_envelope
+from iomt_crypt.seal.kind.rsa import KIND as RSA_KIND
+from iomt_crypt.seal.kind.rsa import RsaRecipient, open_body
 from iomt_crypt.seal.recipient import AskPassphrase, Stanza, fingerprint_text
 
 MIN_RSA_BITS = 2048
@@ -95,9 +97,9 @@ class CertificateRecipient:
 
 
 class CertificateIdentity:
-    """An RSA private key, with its certificate where that is at hand. The certificate's validity does not matter."""
+    """An RSA private key: opens what was encrypted to a certificate of it, valid or not, or to its public key."""
 
-    def __init__(self, key: RSAPrivateKey, recipient: CertificateRecipient | None) -> None:
+    def __init__(self, key: RSAPrivateKey, recipient: CertificateRecipient | RsaRecipient | None = None) -> None:
         self._key = key
         self.recipient = recipient
 
@@ -112,6 +114,8 @@ class CertificateIdentity:
         """Issuer and serial number in the CMS are not looked at: a renewed certificate has others for the same key."""
         if stanza.kind == rsa.KIND:
             return rsa.open_body(stanza.body, epoch_id, self._key)
+        if stanza.kind == RSA_KIND:
+            return open_body(stanza.body, epoch_id, self._key)
         envelope = read_envelope(stanza.body) if stanza.kind == KIND else None
         if envelope is None:
             return None
@@ -150,7 +154,7 @@ def parse_identity(text: str, ask: AskPassphrase | None) -> CertificateIdentity:
             "none of the certificates belongs to the private key",
             hint="a private key stands with its own certificate, or alone",
         )
-    return CertificateIdentity(key, CertificateRecipient(found[0]) if found else None)
+    return CertificateIdentity(key, CertificateRecipient(found[0]) if found else RsaRecipient(key.public_key()))
 
 
 def _private_key(block: str, ask: AskPassphrase | None) -> RSAPrivateKey:
