@@ -149,11 +149,11 @@ def read_changes(data: bytes) -> list[Change]:
     return changes
 
 
-def recover(folder: Folder) -> list[Recovered]:
+def recover(folder: Folder, *, left: bool = False) -> list[Recovered]:
     """Roll forward what runs that were cut off left below ``folder``, and remove their drafts.
 
     A file with changes that could not be completed is kept under a name that ends in ``.left``: it may hold the only
-    record of an object that was moved meanwhile.
+    record of an object that was moved meanwhile. With ``left``, these are tried once more.
 
     Raises
     ------
@@ -164,14 +164,9 @@ def recover(folder: Folder) -> list[Recovered]:
     state = folder.path / STATE_FOLDER / FOLDER
     if state.is_dir():
         for path in sorted(state.iterdir()):
-            if path.suffix != _LEFT:
+            if left or path.suffix != _LEFT:
                 found += _recover_file(folder, path)
     return found
-
-
-def leftovers(folder: Folder) -> list[Path]:
-    """Redo files that a recovery could not finish with."""
-    return sorted((folder.path / STATE_FOLDER / FOLDER).glob(f"*{_LEFT}"))
 
 
 def _recover_file(folder: Folder, path: Path) -> list[Recovered]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from iomt_crypt import __version__
-from iomt_crypt.cli import decrypt, encrypt, fetch, inspect, key, keygen, node, report, send, verify
+from iomt_crypt.cli import decrypt, encrypt, fetch, inspect, key, keygen, node, rekey, report, send, usage, verify
 from iomt_crypt.cli.console import print_error
 from iomt_crypt.errors import IomtCryptError
 
@@ -27,9 +27,11 @@ app.command("encrypt")(encrypt.encrypt)
 app.command("decrypt")(decrypt.decrypt)
 app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
+app.command("rekey")(rekey.rekey)
 app.command("send")(send.send)
 app.command("fetch")(fetch.fetch)
 app.command("report")(report.report)
+key.app.command("usage")(usage.usage)
 app.add_typer(key.app, name="key")
 app.add_typer(node.app, name="node")
 
