@@ -49,15 +49,16 @@ def check(config: Config, as_json: Json = False) -> None:
         if as_json:
             print_json(asdict(finding))
         else:
-            typer.echo(f"{finding.name}: {'ok' if finding.ok else 'failed'}: {finding.text}")
-            if finding.hint and not finding.ok:
+            verdict = "failed" if not finding.ok else "warning" if finding.warning else "ok"
+            typer.echo(f"{finding.name}: {verdict}: {finding.text}")
+            if finding.hint:
                 typer.echo(f"hint: {finding.hint}", err=True)
     raise typer.Exit(0 if all_ok else 1)
 
 
 @app.command()
 def status(config: Config, as_json: Json = False) -> None:
-    """Show how many objects are in each state."""
+    """Show how many objects are in each state, and who can decrypt what comes in."""
     from iomt_crypt.node.spool import Spool
 
     loaded = _load(config)
@@ -71,13 +72,21 @@ def status(config: Config, as_json: Json = False) -> None:
         "destination": str(loaded.destination.peer),
         "spool_free_bytes": spool.free_bytes(),
         "port": announced["port"] if announced else None,
+        **{name: (announced or {}).get(name) for name in ("recipients", "epoch", "epoch_since", "problem")},
     }
     if as_json:
         print_json(facts)
         return
     for name, value in facts.items():
-        shown = "-" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)
-        typer.echo(f"{name.replace('_', ' ')}: {shown}")
+        typer.echo(f"{name.replace('_', ' ')}: {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 @app.command()

@@ -10,19 +10,24 @@ from dataclasses import dataclass
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.recipient import escrow_advice
 from iomt_crypt.node.spool import Spool, sync_folder
 from iomt_crypt.node.transport import configure_pynetdicom
-from iomt_crypt.seal import load_or_create_site_key, load_recipients
+from iomt_crypt.seal import Epoch, fingerprint_text, load_or_create_site_key, load_recipients
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried. ``text`` says what was found, ``hint`` what to do about it when ``ok`` is False."""
+    """One thing that was tried. ``text`` says what was found, ``hint`` what to do about it.
+
+    ``ok`` is False when the node would not run like this; with ``warning`` it would, and should not for long.
+    """
 
     name: str
     ok: bool
     text: str
     hint: str = ""
+    warning: bool = False
 
 
 def check(config: NodeConfig) -> Iterator[Finding]:
@@ -37,6 +42,8 @@ def check(config: NodeConfig) -> Iterator[Finding]:
     for name, run in checks.items():
         try:
             yield Finding(name, True, run(config))
+            if name == "recipients":
+                yield _escrow(config)
         except IomtCryptError as error:
             yield Finding(name, False, str(error), error.hint)
         except OSError as error:
@@ -44,7 +51,17 @@ def check(config: NodeConfig) -> Iterator[Finding]:
 
 
 def _recipients(config: NodeConfig) -> str:
-    return f"{len(load_recipients(config.keys.recipients))} can decrypt"
+    recipients = load_recipients(config.keys.recipients)
+    # As the node does it: a token or a key service may know the key, and not wrap with it.
+    Epoch.create(recipients)
+    return f"{len(recipients)} can decrypt: {', '.join(fingerprint_text(r.fingerprint) for r in recipients)}"
+
+
+def _escrow(config: NodeConfig) -> Finding:
+    advice = escrow_advice(load_recipients(config.keys.recipients))
+    if advice is None:
+        return Finding("escrow", True, "more than one recipient")
+    return Finding("escrow", True, *advice, warning=True)
 
 
 def _site_key(config: NodeConfig) -> str:

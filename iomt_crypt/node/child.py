@@ -1,7 +1,8 @@
 """Entry point of the node's two processes: ``python -m iomt_crypt.node.child receiver|forwarder READ_FD WRITE_FD``.
 
 The first line on stdin is the configuration as JSON. After it stdin is a lifeline: when it ends, the supervisor is
-gone, and so goes the child. The descriptors are the ends of the pipe by which the receiver wakes the forwarder.
+gone, and so goes the child; a byte on it means that keys are to be read again. The descriptors are the ends of the pipe
+by which the receiver wakes the forwarder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError
@@ -44,7 +46,7 @@ def configure_logging(level: str) -> None:
     )
 
 
-_MODULES = {"receiver": ("receiver", "intake", "recovery"), "forwarder": ("forwarder",)}
+_MODULES = {"receiver": ("receiver", "intake", "recipient", "recovery"), "forwarder": ("forwarder",)}
 
 
 class Lifeline:
@@ -53,15 +55,22 @@ class Lifeline:
     def __init__(self, wake: Wake) -> None:
         # A plain flag and a pipe, no threading.Event: its lock is not safe in a signal handler.
         self._ended = False
+        self._reload = False
         self._wake = wake
         wake.on_signal()
         signal.signal(signal.SIGTERM, lambda *_: self._end())
-        # Ctrl-C goes to the whole process group; the supervisor decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl-C and the end of a terminal go to the whole process group; the supervisor decides what they mean.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
     def ended(self) -> bool:
         """Whether it is time to stop."""
         return self._ended
+
+    def reload_wanted(self) -> bool:
+        """Whether the supervisor has asked since the last call that keys are read again."""
+        wanted, self._reload = self._reload, False
+        return wanted
 
     def read_config(self) -> NodeConfig:
         """Read the configuration from stdin, and watch stdin from then on."""
@@ -77,7 +86,8 @@ class Lifeline:
 
     def _watch(self) -> None:
         while os.read(0, 1):
-            pass
+            self._reload = True
+            self._wake.call()
         self._end()
 
     def _end(self) -> None:
@@ -89,14 +99,18 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     """Run the receiver until the lifeline ends; ``forwarder`` is called after each object."""
     from iomt_crypt.cipher import warm_up
     from iomt_crypt.dicom import Policy
-    from iomt_crypt.node.epoch import EpochSource
+    from iomt_crypt.node.epoch import LOOK_S, EpochFacts, EpochSource
     from iomt_crypt.node.intake import Intake
     from iomt_crypt.node.receiver import Receiver
+    from iomt_crypt.node.recipient import RecipientList, escrow_advice
     from iomt_crypt.node.recovery import adopt
-    from iomt_crypt.seal import load_or_create_site_key, load_recipients
+    from iomt_crypt.seal import load_or_create_site_key
 
     keys, spool, journal = config.keys, _spool(config), _journal(config)
-    epochs = EpochSource(load_recipients(keys.recipients), n_objects=keys.epoch_objects, hours=keys.epoch_hours)
+    recipients = RecipientList(keys.recipients)
+    epochs = EpochSource(recipients, n_objects=keys.epoch_objects, hours=keys.epoch_hours)
+    if advice := escrow_advice(epochs.recipients):
+        _log.warning("%s (hint: %s)", *advice)
     site_key = load_or_create_site_key(keys.site_key)
     policy = Policy(suite=config.policy.suite, uids=config.policy.uids, site_key=site_key)
     adopt(spool, journal)
@@ -106,10 +120,21 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     receiver = Receiver(config, intake)
     port = receiver.start()
     node = config.node
-    spool.announce({"pid": os.getppid(), "ae_title": node.ae_title, "host": node.host, "port": port})
+
+    def announce(facts: EpochFacts) -> None:
+        place = {"pid": os.getppid(), "ae_title": node.ae_title, "host": node.host, "port": port}
+        try:
+            spool.announce(place | asdict(facts))
+        except OSError as error:
+            # A full disk is a reason to refuse objects, but not this one.
+            _log.error("node.json cannot be written: %s", error.strerror)
+
+    epochs.on_change(announce)
     _log.info("node ready ae_title=%s host=%s port=%d", node.ae_title, node.host, port)
     while not lifeline.ended():
-        own.wait(60.0)
+        # Not only when an object comes: a broken file should be known before the next one does.
+        epochs.look(reload=lifeline.reload_wanted())
+        own.wait(LOOK_S)
     receiver.close(grace_s=node.grace_seconds * 0.8)
 
 

@@ -47,10 +47,13 @@ class Supervisor:
         self._events = Wake.create()  # a signal came, or a child ended
         self._pipe = Wake.create()  # receiver wakes forwarder; both ends stay open here, so either may be restarted
         self._stopping = False
+        self._reload = False
         self._lock_fd = -1
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return 0, or 1 when a part cannot start or had to be killed.
+
+        At SIGHUP the keys are read again.
 
         Raises
         ------
@@ -65,6 +68,7 @@ class Supervisor:
         self._events.on_signal()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # to end the wait; what happened is seen by polling
         n_unable = 0
         try:
@@ -93,13 +97,20 @@ class Supervisor:
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
 
+    def _on_reload(self, *_: object) -> None:
+        self._reload = True
+
     def _watch(self) -> int:
         """Start and restart the children until the node is to stop; return 1 when one cannot start."""
         while not self._stopping:
+            if self._reload:
+                self._reload = False
+                self._tell_receiver()
             now = time.monotonic()
             for child in self._children:
                 if child.process is not None and child.process.poll() is not None:
-                    if child.process.returncode == EXIT_CANNOT_START:
+                    # What is wrong now was right when the node became ready: a person is mending a key file perhaps.
+                    if child.process.returncode == EXIT_CANNOT_START and self._spool.announced() is None:
                         return 1
                     self._note_crash(child, now)
                 if child.process is None and now >= child.restart_at:
@@ -136,6 +147,15 @@ class Supervisor:
         with suppress(BrokenPipeError):
             stdin.write(self._child_config().model_dump_json().encode() + b"\n")
             stdin.flush()
+
+    def _tell_receiver(self) -> None:
+        """Have the keys read again. By its stdin, since a signal would end a process that is only just starting."""
+        for child in self._children:
+            stdin = child.process.stdin if child.process is not None and child.role == "receiver" else None
+            if stdin is not None:
+                with suppress(BrokenPipeError):
+                    stdin.write(b"r")
+                    stdin.flush()
 
     def _child_config(self) -> NodeConfig:
         """The configuration; a receiver that is started again takes the port it had, also when that was a free one."""
