@@ -9,6 +9,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.uid import UID
 
@@ -56,11 +57,11 @@ class _ClearEditor:
         self.edited = False
 
     def edit(self, tag: int, vr: str, value: bytes, item: Header) -> bytes | None:
-        if bulk.is_dropped(tag, vr, value):
+        if tag not in uid.REFERENCES:
+            if not bulk.is_dropped(tag, vr, value):
+                return value
             self.edited = True
             return None
-        if tag not in uid.REFERENCES:
-            return value
         referenced = raw_value(item, uid.REFERENCED_CLASS).decode("ascii", "replace")
         derived = self._uids.derive_value(value, referenced.strip(" \0"))
         if derived.rstrip(b"\0 ") == value.rstrip(b"\0 "):
@@ -97,7 +98,7 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
         editor.edited = False
         element = transcoder.element(source.header, tag)
         if element is not None:
-            elements[element.tag] = element
+            elements[tag] = element
         if editor.edited:
             delta[tag] = element
     changes = _changes(source, plan, elements)
@@ -125,13 +126,13 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
 
 
 def _changes(source: Source, plan: PixelPlan | None, elements: dict[int, Element]) -> dict[int, Element | None]:
-    now = dt.datetime.now(dt.UTC)
+    now = dt.datetime.now(dt.UTC).strftime("%Y%m%d%H%M%S")
     changes: dict[int, Element | None] = {}
     if plan is not None:
         changes |= _pixel_module(plan.raster, source)
         changes |= _derivation(source, elements)
-        changes[0x00080012] = Element(0x00080012, "DA", now.strftime("%Y%m%d").encode())
-        changes[0x00080013] = Element(0x00080013, "TM", now.strftime("%H%M%S").encode())
+        changes[0x00080012] = _cs(0x00080012, "DA", now[:8])
+        changes[0x00080013] = _cs(0x00080013, "TM", now[8:])
     changes[CONTRIBUTING_EQUIPMENT] = _contributing_equipment(elements, now, encrypted=plan is not None)
     return changes
 
@@ -171,23 +172,19 @@ def _derivation(source: Source, elements: dict[int, Element]) -> dict[int, Eleme
 
 
 def _may_be_derived(source: Source) -> bool:
-    sop_class = source.text(SOP_CLASS)
+    return _FUNCTIONAL_GROUPS not in source.header and not _stays_original(source.text(SOP_CLASS))
+
+
+@lru_cache(maxsize=256)
+def _stays_original(sop_class: str) -> bool:
     name = UID(sop_class).name
-    enhanced = _FUNCTIONAL_GROUPS in source.header or any(word in name for word in _ENHANCED)
-    return not enhanced and not sop_class.startswith(_OPHTHALMIC_PHOTOGRAPHY)
+    return any(word in name for word in _ENHANCED) or sop_class.startswith(_OPHTHALMIC_PHOTOGRAPHY)
 
 
-def _contributing_equipment(elements: dict[int, Element], now: dt.datetime, *, encrypted: bool) -> Element:
+def _contributing_equipment(elements: dict[int, Element], now: str, *, encrypted: bool) -> Element:
     """One more item: Purpose of Reference (109103, DCM, "Modifying Equipment"), PS3.3 C.12.1, CID 7005."""
     what = "pixel data and original header encrypted" if encrypted else "original header encrypted, UIDs replaced"
-    item = [
-        _cs(0x00080070, "LO", "iomt-crypt"),
-        _cs(0x00081090, "LO", "iomt-crypt"),
-        _cs(0x00181020, "LO", __version__),
-        _cs(0x0018A002, "DT", now.strftime("%Y%m%d%H%M%S+0000")),
-        _cs(0x0018A003, "ST", what),
-        Element(0x0040A170, "SQ", _PURPOSE),
-    ]
+    item = [*_SOFTWARE, _cs(0x0018A002, "DT", now + "+0000"), _cs(0x0018A003, "ST", what), _PURPOSE]
     before = elements[CONTRIBUTING_EQUIPMENT].value if CONTRIBUTING_EQUIPMENT in elements else b""
     return Element(CONTRIBUTING_EQUIPMENT, "SQ", before + encode_items([item]))
 
@@ -200,9 +197,17 @@ def _cs(tag: int, vr: str, text: str) -> Element:
     return Element(tag, vr, text.encode("ascii"))
 
 
-_PURPOSE = encode_items(
-    [[_cs(0x00080100, "SH", "109103"), _cs(0x00080102, "SH", "DCM"), _cs(0x00080104, "LO", "Modifying Equipment")]]
+_SOFTWARE = (
+    _cs(0x00080070, "LO", "iomt-crypt"),
+    _cs(0x00081090, "LO", "iomt-crypt"),
+    _cs(0x00181020, "LO", __version__),
 )
+_MODIFYING = [
+    _cs(0x00080100, "SH", "109103"),
+    _cs(0x00080102, "SH", "DCM"),
+    _cs(0x00080104, "LO", "Modifying Equipment"),
+]
+_PURPOSE = Element(0x0040A170, "SQ", encode_items([_MODIFYING]))
 
 
 def _text(elements: dict[int, Element], tag: int) -> str:

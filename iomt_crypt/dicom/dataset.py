@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from bisect import bisect
+from collections.abc import Sequence
 from copy import deepcopy
 from struct import pack
 
@@ -90,25 +91,23 @@ def _source(ds: Dataset) -> Source:
     syntax = str(ds.file_meta.get("TransferSyntaxUID", "")) if hasattr(ds, "file_meta") else ""
     if not syntax or is_deflated(syntax):  # in memory it is inflated
         syntax = default_transfer_syntax(encoding)
-    by_tag = {int(element.tag): element for element in ds.values()}
-    pixels = [by_tag[tag] for tag in PIXEL_TAGS if tag in by_tag]
+    header = _by_tag(ds)
+    pixels = [header.pop(tag) for tag in PIXEL_TAGS if tag in header]
     if None in ds.original_encoding or len(pixels) != 1 or not isinstance(pixels[0].value, bytes):
         return read_network(_encode(ds, encoding), transfer_syntax_uid=syntax)
     pixel, stream, start = _pixel_value(pixels[0], encoding)
-    header: Header = {}
-    head: list[bytes] = []
-    tail: list[bytes] = []
-    del by_tag[pixel.tag]
-    for tag, encoded in _encoded_elements(ds, by_tag, encoding):
-        raw = by_tag[tag]
-        undecoded = isinstance(raw, RawDataElement) and raw.length != UNDEFINED
-        if undecoded:
-            header[tag] = raw
-        else:
-            header |= parse_elements(encoded, encoding)
-        (head if tag < pixel.tag else tail).append(encoded)
-    before, behind = b"".join(head), b"".join(tail)
+    encoded, decoded = _encoded_elements(ds, header, encoding)
+    header |= parse_elements(b"".join(decoded), encoding)
+    n_before = bisect(list(encoded), pixel.tag)
+    parts = list(encoded.values())
+    before, behind = b"".join(parts[:n_before]), b"".join(parts[n_before:])
     return Source(stream, "network", syntax, encoding, before + start, behind, 0, before + behind, header, pixel)
+
+
+def _by_tag(ds: Dataset) -> Header:
+    """Elements in tag order, group lengths (retired) left out."""
+    by_tag = sorted(zip(map(int, ds.keys()), ds.values(), strict=True))
+    return {tag: element for tag, element in by_tag if tag & 0xFFFF or tag >> 16 <= 6}
 
 
 def _pixel_value(element: RawDataElement | DataElement, encoding: Encoding) -> tuple[PixelValue, io.BytesIO, bytes]:
@@ -130,26 +129,31 @@ def _encode(ds: Dataset, encoding: Encoding) -> bytes:
         buffer = _buffer(encoding)
         write_dataset(buffer, deepcopy(ds))  # corrects ambiguous VRs in place
         return buffer.getvalue()
-    by_tag = {int(element.tag): element for element in ds.values()}
-    return b"".join(encoded for _, encoded in _encoded_elements(ds, by_tag, encoding))
+    encoded, _ = _encoded_elements(ds, _by_tag(ds), encoding)
+    return b"".join(encoded.values())
 
 
-def _encoded_elements(
-    ds: Dataset, by_tag: dict[int, RawDataElement | DataElement], encoding: Encoding
-) -> Iterator[tuple[int, bytes]]:
-    for tag in sorted(by_tag):
-        if tag & 0xFFFF == 0 and tag >> 16 > 6:
+def _encoded_elements(ds: Dataset, by_tag: Header, encoding: Encoding) -> tuple[dict[int, bytes], list[bytes]]:
+    """All elements, encoded, by tag; and those of them again that pydicom has decoded."""
+    encode_raw = _encode_implicit if encoding.implicit else encode_element
+    encoded: dict[int, bytes] = {}
+    decoded: list[bytes] = []
+    for tag, element in by_tag.items():
+        is_raw = isinstance(element, RawDataElement) and element.length != UNDEFINED
+        if is_raw and encoding.little_endian:
+            encoded[tag] = encode_raw(tag, element.VR or "UN", element.value or b"")
             continue
-        element = by_tag[tag]
-        if not isinstance(element, RawDataElement) or element.length == UNDEFINED or not encoding.little_endian:
-            # asked for only here: pydicom decodes the element for the answer
-            yield tag, _encode_by_pydicom(element, encoding, ds.get("SpecificCharacterSet", default_encoding))
-        elif encoding.implicit:
-            value = element.value or b""
-            value += b"\0" * (len(value) & 1)
-            yield tag, pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
-        else:
-            yield tag, encode_element(tag, element.VR or "UN", element.value or b"")
+        # asked for only here: pydicom decodes the element for the answer
+        character_set = ds.get("SpecificCharacterSet", default_encoding)
+        encoded[tag] = _encode_by_pydicom(element, encoding, character_set)
+        if not is_raw:
+            decoded.append(encoded[tag])
+    return encoded, decoded
+
+
+def _encode_implicit(tag: int, _: str, value: bytes) -> bytes:
+    value += b"\0" * (len(value) & 1)
+    return pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
 
 
 def _encode_by_pydicom(

@@ -86,7 +86,7 @@ class Transcoder:
     """Turns raw pydicom elements into `Element`s, through an editor."""
 
     def __init__(self, encoding: Encoding, header: Header, editor: Editor) -> None:
-        self._encoding = encoding
+        self._swaps = not encoding.little_endian
         self._editor = editor
         representation = raw_value(header, PIXEL_REPRESENTATION)
         self._us_or_ss = "SS" if any(representation) else "US"
@@ -110,8 +110,10 @@ class Transcoder:
             if items is not None:
                 return self._sequence(tag, items)
             vr = "UN"
-        value = raw.value if isinstance(raw.value, bytes) else b""
-        if not self._encoding.little_endian and raw.VR != "UN":
+        value = raw.value
+        if not isinstance(value, bytes):
+            value = b""
+        if self._swaps and raw.VR != "UN":
             value = _swapped(vr, value)
         edited = self._editor.edit(tag, vr, value, dataset)
         return None if edited is None else Element(tag, vr, edited)

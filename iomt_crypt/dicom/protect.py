@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import MAX_UID_CHARACTERS, SOP_INSTANCE
 from iomt_crypt.errors import AlreadyEncryptedError, MalformedError
-from iomt_crypt.seal import SUITES, Epoch, Layout, ObjectKey, Record, seal_header
+from iomt_crypt.seal import SUITES, Epoch, Layout, ObjectKey, Record, Suite, seal_header
 
 _NO_PIXELS = Layout(0, 0, 8, 0)
 _MAX_SEALED_BYTES = MAX_HEADER_BYTES - (1 << 20)  # the record is read back as one element; the rest of it is small
@@ -68,27 +68,32 @@ class Prepared:
 
     def frames(self, tags: list[bytes]) -> Iterator[memoryview]:
         """Encrypted units, each in the same buffer; their tags are appended to ``tags``."""
-        return self._frames(tags, repeat(memoryview(bytearray(self.record.layout.frame_bytes))))
+        if self.plan is None:
+            return
+        suite = self._suite()
+        buffer = memoryview(bytearray(self.record.layout.frame_bytes))
+        for index, frame in enumerate(units(self.source, self.plan, repeat(buffer))):
+            tags.append(suite.seal(index, frame))
+            yield frame
 
     def pixel_value(self, tags: list[bytes]) -> bytes:
         """All encrypted units as one value of even length; their tags are appended to ``tags``."""
-        layout = self.record.layout
+        if self.plan is None:
+            return b""
+        layout, suite = self.record.layout, self._suite()
         size = layout.n_frames * layout.frame_bytes
-        value = io.BytesIO(bytes(size + (size & 1)))  # is written to, and hands out its bytes, without a copy
+        plain = _payload(self.source, self.plan).ljust(size + (size & 1), b"\0")
+        value = io.BytesIO(plain)  # getbuffer() makes the one copy, getvalue() none
         with value.getbuffer() as view:
-            starts = range(0, size, max(1, layout.frame_bytes))
-            for frame in self._frames(tags, (view[start : start + layout.frame_bytes] for start in starts)):
-                frame.release()
+            for index in range(layout.n_frames):
+                start = index * layout.frame_bytes
+                with view[start : start + layout.frame_bytes] as frame:
+                    tags.append(suite.seal(index, frame))
         return value.getvalue()
 
-    def _frames(self, tags: list[bytes], buffers: Iterable[memoryview]) -> Iterator[memoryview]:
-        if self.plan is None:
-            return
+    def _suite(self) -> Suite:
         binding = self.record.sop_instance_uid.encode("ascii")
-        suite = SUITES[self.record.suite](self.key, self.record.layout, binding)
-        for index, frame in enumerate(units(self.source, self.plan, buffers)):
-            tags.append(suite.seal(index, frame))
-            yield frame
+        return SUITES[self.record.suite](self.key, self.record.layout, binding)
 
     def finished_record(self, tags: list[bytes]) -> Record:
         return replace(self.record, tags=b"".join(tags)).authenticated(self.key)
@@ -200,6 +205,17 @@ def _excess(source: Source, plan: PixelPlan | None) -> bytes:
         return source.deflated[plan.payload_bytes :]
     source.stream.seek(source.pixel.offset + plan.payload_bytes)
     return source.stream.read(plan.excess_bytes)
+
+
+def _payload(source: Source, plan: PixelPlan) -> bytes:
+    """What stands in the raster, without the zeros behind it; not copied where the source holds just this."""
+    if source.pixel is None or source.deflated is not None:
+        return (source.deflated or b"")[: plan.payload_bytes]
+    source.stream.seek(source.pixel.offset)
+    payload = source.stream.read(plan.payload_bytes)
+    if len(payload) != plan.payload_bytes:
+        raise MalformedError(f"the pixel value ends {plan.payload_bytes - len(payload)} bytes early")
+    return payload
 
 
 def _write_header(sink: BinaryIO, prepared: Prepared) -> int:
