@@ -18,8 +18,11 @@ def encode_map(fields: dict[Any, Any]) -> bytes:
 
 
 def _in_order(fields: dict[Any, Any]) -> dict[Any, Any]:
-    values = ((key, fields[key]) for key in sorted(fields, key=_encoded_key))
-    return {key: _in_order(value) if type(value) is dict else value for key, value in values}
+    ordered = {}
+    for key in sorted(fields, key=_encoded_key):
+        value = fields[key]
+        ordered[key] = _in_order(value) if type(value) is dict else value
+    return ordered
 
 
 @lru_cache(maxsize=4096)

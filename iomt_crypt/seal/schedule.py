@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 KEY_BYTES = 32
 OBJECT_ID_BYTES = 16
@@ -43,4 +44,9 @@ class ObjectKey:
     def derive(self, purpose: str) -> bytes:
         """32-byte key for ``purpose``, a short constant such as ``"hybrid-1/chaos"``."""
         info = b"iomt-crypt/1/" + purpose.encode("ascii")
-        return HKDF(hashes.SHA256(), KEY_BYTES, self.object_id, info).derive(self.data_key)
+        return HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(self._extracted)
+
+    @cached_property
+    def _extracted(self) -> bytes:
+        """What HKDF extracts: one for all purposes (RFC 5869 2.2)."""
+        return HKDF.extract(hashes.SHA256(), self.object_id, self.data_key)
