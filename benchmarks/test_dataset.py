@@ -19,7 +19,10 @@ from iomt_crypt import cipher
 RESULTS = Path(__file__).with_name("results") / "dataset.json"
 
 #: Milliseconds of the process's CPU time that a 0.5 MB CT may take.
-LIMIT_MS = 3.0
+LIMIT_MS = 2.0
+#: CPU time of AES-256-GCM over the pixel bytes on the machine for which the limit was set. A slower moment of a shared
+#: machine slows both, so the limit holds for the ratio.
+AES_MS = 0.143
 
 
 def find_ct(folder):
@@ -43,8 +46,19 @@ def test_encrypt_dataset(tmp_path):
     aes()
     times = [(cpu_seconds(encrypt, 5), cpu_seconds(aes, 5)) for _ in range(31)]
     encrypt_ms, aes_ms = (median(column) * 1e3 for column in zip(*times, strict=True))
-    figures = {"pixel_bytes": n_bytes, "elements": len(ds), "encrypt_dataset_ms": encrypt_ms, "aes_gcm_ms": aes_ms}
+    fastest_ms, ratio = min(times)[0] * 1e3, median(encryption / alone for encryption, alone in times)
+    figures = {
+        "pixel_bytes": n_bytes,
+        "elements": len(ds),
+        "encrypt_dataset_ms": encrypt_ms,
+        "fastest_ms": fastest_ms,
+        "aes_gcm_ms": aes_ms,
+        "ratio": ratio,
+    }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"{len(ds)} elements, {n_bytes} pixel bytes: {encrypt_ms:.2f} ms, AES-256-GCM alone {aes_ms:.2f} ms")
-    assert encrypt_ms <= LIMIT_MS
+    print(
+        f"{len(ds)} elements, {n_bytes} pixel bytes: {encrypt_ms:.2f} ms (fastest {fastest_ms:.2f}), AES-256-GCM alone "
+        f"{aes_ms:.2f} ms, ratio {ratio:.1f} (limit {LIMIT_MS / AES_MS:.1f})"
+    )
+    assert ratio <= LIMIT_MS / AES_MS
