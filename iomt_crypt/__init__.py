@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from iomt_crypt.archive.rekey import rekey_file
     from iomt_crypt.dicom import (
         Policy,
         decrypt_dataset,
@@ -30,6 +31,7 @@ _HOMES = {
     "encrypt_dataset": "dicom",
     "encrypt_file": "dicom",
     "inspect_file": "dicom",
+    "rekey_file": "archive.rekey",
     "verify_file": "dicom",
     "Epoch": "seal",
     "HpkeIdentity": "seal",
@@ -51,6 +53,7 @@ __all__ = [
     "inspect_file",
     "load_identities",
     "load_recipients",
+    "rekey_file",
     "verify_file",
 ]
 
