@@ -22,7 +22,7 @@ from iomt_crypt.cli.option import (
     TreeOutput,
     TreeSources,
     Workers,
-    passphrase_source,
+    asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
 
@@ -59,7 +59,7 @@ def decrypt(
     run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json, dry_run=dry_run)
     places = tree_sources(sources)
     operation = Decryption(
-        KeySource.identities_of(identity, lambda _: passphrase_source(passphrase_file)),
+        KeySource.identities_of(identity, asker(passphrase_file)),
         Results(output, tuple(places), overwrite=overwrite, resume=resume),
         headers=headers,
         dry_run=dry_run,

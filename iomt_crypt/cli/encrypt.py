@@ -22,8 +22,8 @@ from iomt_crypt.cli.option import (
     TreeOutput,
     TreeSources,
     Workers,
+    asker,
     one_of,
-    passphrase_source,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
 
@@ -64,7 +64,7 @@ def encrypt(
     one_of("--suite", suite, SUITES)
     one_of("--uids", uids, ("derive", "keep"))
     run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json, dry_run=dry_run)
-    recipients = KeySource.recipients_of(recipient, lambda _: passphrase_source(None, confirm=True))
+    recipients = KeySource.recipients_of(recipient, asker(None, confirm=True))
     Epoch.create(recipients.recipients())  # who cannot be encrypted to is told before work begins
     places = tree_sources(sources)
     operation = Encryption(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iomt_crypt.cli.console import print_error, print_json, progress, stderr
-from iomt_crypt.cli.option import Headers, Identities, Json, Output, PassphraseFile, passphrase_source
+from iomt_crypt.cli.option import Headers, Identities, Json, Output, PassphraseFile, asker
 
 if TYPE_CHECKING:
     from iomt_crypt.node.fetcher import Fetched
@@ -36,7 +36,7 @@ def fetch(
     from iomt_crypt.node.transport import configure_pynetdicom
     from iomt_crypt.seal import Keyring, load_identities
 
-    keyring = Keyring(load_identities(identity, ask=lambda _: passphrase_source(passphrase_file)))
+    keyring = Keyring(load_identities(identity, ask=asker(passphrase_file)))
     configure_pynetdicom()
     fetcher = Fetcher(
         Peer.parse(source),

@@ -65,18 +65,24 @@ def one_of(option: str, value: str, allowed: Iterable[str]) -> None:
         raise typer.BadParameter(f"{value!r} is not one of: {', '.join(allowed)}", param_hint=option)
 
 
-def passphrase_source(path: Path | None, *, confirm: bool = False, what: str = "") -> bytes:
-    """The passphrase from a 0600 file or, on a terminal, from the user; never from an argument."""
+def passphrase_source(path: Path | None, *, confirm: bool = False, what: str = "passphrase") -> bytes:
+    """The passphrase from a 0600 file or, on a terminal, from the user; never from an argument.
+
+    ``what`` it is for: ``"passphrase"``, a file, or ``"PIN of token ..."``.
+    """
     if path is not None:
         from iomt_crypt.seal.secret import read_secret_line
 
         return read_secret_line(path)
     if not sys.stdin.isatty():
         raise KeyMaterialError("a passphrase is needed and there is no terminal", hint="--passphrase-file FILE")
-    label = f"passphrase ({what})" if what and what != "passphrase" else "passphrase"
+    label = what if "PIN" in what or what == "passphrase" else f"passphrase ({what})"
     return str(typer.prompt(label, hide_input=True, confirmation_prompt=confirm, err=True)).encode()
 
 
 def asker(path: Path | None, *, confirm: bool = False) -> Callable[[str], bytes]:
-    """What `load_identities` and `load_recipients` ask with; ``confirm`` where a slip of the finger would lock out."""
-    return lambda what: passphrase_source(path, confirm=confirm, what=what)
+    """What `load_identities` and `load_recipients` ask with.
+
+    ``confirm`` asks twice for a new passphrase, where a slip of the finger would lock everybody out.
+    """
+    return lambda what: passphrase_source(path, confirm=confirm and what == "passphrase", what=what)

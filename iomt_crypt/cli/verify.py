@@ -17,7 +17,7 @@ from iomt_crypt.cli.option import (
     TlsKey,
     TreeSources,
     Workers,
-    passphrase_source,
+    asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
 
@@ -53,7 +53,7 @@ def verify(
     from iomt_crypt.archive.verification import Verification
 
     run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json)
-    keys = KeySource.identities_of(identity, lambda _: passphrase_source(passphrase_file)) if identity else None
+    keys = KeySource.identities_of(identity, asker(passphrase_file)) if identity else None
     run.over(tree_sources(sources), Verification(keys), Words("verifying", "verified"), show=_show_verdict)
 
 
