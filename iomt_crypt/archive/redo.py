@@ -98,8 +98,9 @@ class Redo:
             view = memoryview(encoded)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise storage_error(error, str(self._path)) from error
+        except OSError as cause:
+            error = storage_error(cause, str(self._path))
+            raise error from cause
 
     def remove(self) -> None:
         """The batch is durable, or was not begun: forget it."""
@@ -174,8 +175,9 @@ def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:  # its process has finished
         return []
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
+    except OSError as cause:
+        error = storage_error(cause, str(path))
+        raise error from cause
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open(descriptor, "rb", closefd=False) as file:
@@ -188,8 +190,9 @@ def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
         sync_folder(path.parent)
     except BlockingIOError:
         return [Recovered(str(path), "in use", "the process that wrote it is alive")]
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
+    except OSError as cause:
+        error = storage_error(cause, str(path))
+        raise error from cause
     finally:
         os.close(descriptor)
     return found

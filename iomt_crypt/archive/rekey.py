@@ -76,8 +76,8 @@ def rekey_file(
     location = str(path)
     try:
         outcome = worker.run([Item(location, Path(path).name, True, location)])[0]
-        if worker.errors:
-            raise worker.errors[0]
+        for error in worker.errors.values():
+            raise error
     finally:
         worker.close()
     return str(outcome.detail.get("how", "done before"))

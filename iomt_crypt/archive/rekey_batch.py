@@ -89,8 +89,9 @@ class Batch:
                 raise
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            raise storage_error(error, relative) from error
+        except OSError as cause:
+            error = storage_error(cause, relative)
+            raise error from cause
         self._draft_bytes += status.st_size
         self._drafts.append((number, Draft(path, relative, status.st_ino, status.st_size, status.st_mtime_ns)))
 
@@ -119,8 +120,9 @@ class Batch:
     def _overwrite(self, change: Change) -> None:
         try:
             descriptor = self.folder.open(change.relative, os.O_RDWR)
-        except OSError as error:
-            raise open_error(error, change.relative) from error
+        except OSError as cause:
+            error = open_error(cause, change.relative)
+            raise error from cause
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # against another run over the same tree
             status = os.fstat(descriptor)

@@ -64,8 +64,9 @@ def _note(folder: Folder, epoch: Epoch, *, rotate: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path)
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
+    except OSError as cause:
+        error = storage_error(cause, str(path))
+        raise error from cause
 
 
 def made_before(folder: Folder, record: Record, *, rotate: bool) -> bool:

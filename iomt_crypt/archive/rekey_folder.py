@@ -71,8 +71,9 @@ class Folder:
                     sync_folder(folder.parent)
             if path.parent.is_symlink() or path.is_symlink():
                 raise StorageError(f"{path}: a link, where the state of a run is kept", hint="remove it")
-        except OSError as error:
-            raise storage_error(error, str(path)) from error
+        except OSError as cause:
+            error = storage_error(cause, str(path))
+            raise error from cause
         return path
 
     def saw(self, descriptor: int) -> os.stat_result:

@@ -116,8 +116,9 @@ class RekeyWorker:
     def _object(self, number: int, item: Item, folder: Folder, relative: str) -> Outcome:
         try:
             descriptor = folder.open(relative, os.O_RDONLY)
-        except OSError as error:
-            raise open_error(error, item.location) from error
+        except OSError as cause:
+            error = open_error(cause, item.location)
+            raise error from cause
         try:
             status = folder.saw(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -126,8 +127,9 @@ class RekeyWorker:
             if location is None:
                 raise _not_ours(descriptor)
             return self._located(_Object(number, item, folder, relative, descriptor, status, location))
-        except OSError as error:
-            raise open_error(error, item.location) from error
+        except OSError as cause:
+            error = open_error(cause, item.location)
+            raise error from cause
         finally:
             os.close(descriptor)
 
