@@ -122,6 +122,7 @@ def load_recipients(values: Sequence[str | Path], *, ask: AskPassphrase | None =
 def open_recipient(entry: Entry, path: str, ask: AskPassphrase | None) -> Recipient:
     """The recipient of one entry of the file ``path``."""
     with _in_place(entry, path):
+        _refuse_code_of_others(entry, path)
         return registry.parse_recipient(entry.text, _asking(path, ask))
 
 
@@ -150,6 +151,21 @@ def load_or_create_site_key(path: Path) -> bytes:
     if len(entries) != 1 or not entries[0].text.startswith(SITE_KEY_PREFIX):
         raise KeyMaterialError(f"{path}: not a site key", hint=f"one line that begins with {SITE_KEY_PREFIX}")
     return decode_text(SITE_KEY_PREFIX, entries[0].text, KEY_BYTES)
+
+
+def _refuse_code_of_others(entry: Entry, path: str) -> None:
+    """Whoever may write such a line runs code as the reader. Files of identities are nobody else's anyway."""
+    kind = registry.find_kind(entry.text)
+    if kind is None or not kind.loads_code:
+        return
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        raise KeyMaterialError(f"cannot be read ({error.strerror})") from None
+    if mode & 0o022:
+        raise KeyMaterialError(
+            f"the line has code loaded ({kind.name}), and others may write the file", hint=f"chmod go-w {path}"
+        )
 
 
 @contextlib.contextmanager

@@ -95,11 +95,23 @@ def test_there_and_back(vault):
 
 def test_by_file_by_name_and_with_a_passphrase(vault, tmp_path):
     (tmp_path / "team").write_text("plugin:vault:radiology\n")
+    (tmp_path / "team").chmod(0o644)
     (recipient,) = load_recipients([tmp_path / "team"])
     asked = []
     (identity,) = load_identities(["plugin:vault:ask"], ask=lambda what: asked.append(what) or b"radiology")
     assert identity.unwrap(recipient.wrap(EPOCH_KEY, EPOCH_ID), EPOCH_ID) == EPOCH_KEY
     assert asked == ["the vault's word"]
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+@pytest.mark.parametrize("line", ["plugin:vault:radiology", "pkcs11:token=t;object=o?module-path=/p11.so"])
+def test_a_file_that_others_may_write_has_no_code_loaded(vault, tmp_path, mode, line):
+    (tmp_path / "team").write_text(f"# people\n{line}\n")
+    (tmp_path / "team").chmod(mode)
+    with pytest.raises(KeyMaterialError, match=r"team, line 2: .* others may write") as caught:
+        load_recipients([tmp_path / "team"])
+    assert "chmod go-w" in caught.value.hint
+    assert "acme_vault" not in sys.modules
 
 
 def test_it_is_not_imported_because_it_is_installed(vault):

@@ -40,6 +40,8 @@ class Kind:
         prefixes of the texts, in lower case
     names_secret
         the identity's text only names the secret (a URI), and may stand in a command line; otherwise it is the secret
+    loads_code
+        the text names a library or a package that is loaded into this process
     """
 
     name: str
@@ -47,6 +49,7 @@ class Kind:
     recipient: tuple[str, ...]
     identity: tuple[str, ...]
     names_secret: bool = False
+    loads_code: bool = False
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -69,9 +72,9 @@ KINDS = (
     ),
     Kind("rsa", _HERE + "rsa", ("-----begin public key-----",), ()),
     Kind("passphrase", _HERE + "passphrase", ("passphrase:",), ("passphrase:",), names_secret=True),
-    Kind("token", _HERE + "token", ("pkcs11:",), ("pkcs11:",), names_secret=True),
+    Kind("token", _HERE + "token", ("pkcs11:",), ("pkcs11:",), names_secret=True, loads_code=True),
     Kind("kms", _HERE + "kms", ("awskms:",), ("awskms:",), names_secret=True),
-    Kind("plugin", _HERE + "plugin", ("plugin:",), ("plugin:",), names_secret=True),
+    Kind("plugin", _HERE + "plugin", ("plugin:",), ("plugin:",), names_secret=True, loads_code=True),
 )
 
 
