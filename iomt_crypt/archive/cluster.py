@@ -89,6 +89,7 @@ class Cluster:
                 dashboard_address=None,
                 memory_limit=0,  # one object may need more than an equal share
                 silence_logs=50,
+                scheduler_kwargs={"allowed_failures": 1},  # objects of a batch that kills twice go alone
             )
             return held.enter_context(Client(held.enter_context(cluster), security=security, set_as_default=False))
         address = self._scheduler.address
@@ -187,16 +188,21 @@ class Cluster:
             if self._client.status not in ("running", "connecting"):
                 raise self._gone()
         flight = self._flying.pop(future)
-        try:
-            return flight, future.result(timeout=_TIMEOUT_S)
-        except KilledWorker:
-            return flight, None
-        except IomtCryptError:
-            raise
-        except Exception as error:
-            if future.cancelled() or self._client.status != "running":
-                raise self._gone() from error
-            raise
+        while True:
+            try:
+                return flight, future.result(timeout=_TIMEOUT_S)
+            except KilledWorker:
+                return flight, None
+            except IomtCryptError:
+                raise
+            except TimeoutError:
+                # The worker died before it handed its result over, and the batch is being done again.
+                if self._client.status not in ("running", "connecting"):
+                    raise self._gone() from None
+            except Exception as error:
+                if future.cancelled() or self._client.status != "running":
+                    raise self._gone() from error
+                raise
 
     def _gone(self) -> NetworkError:
         return NetworkError(
@@ -238,13 +244,15 @@ def run_batch(operation: Operation, items: list[Item], ticket: tuple[str, int, s
 
 def _was_begun(run: str, slot: int, serial: str) -> bool:
     """Whether another process began this batch: it has put the batch's serial into the scheduler's slot."""
-    from distributed import get_client
+    from distributed import get_worker
+    from distributed.utils import sync
 
-    client: Any = get_client()
+    here: Any = get_worker()
     path = [_NAMESPACE, run, str(slot)]
-    if client.get_metadata(path, default=None) == serial:
+    # Asked over the worker's own connection: a client of its own would cost a second at start and at the end.
+    if sync(here.loop, here.scheduler.get_metadata, keys=path, default=None) == serial:
         return True
-    client.set_metadata(path, serial)
+    sync(here.loop, here.scheduler.set_metadata, keys=path, value=serial)
     return False
 
 

@@ -20,7 +20,7 @@ from iomt_crypt.errors import ConfigurationError, InputError, StorageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://")
 #: An upload becomes visible in one step; the others get a temporary name and a move.
-_ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+_ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 _WHOLE_BYTES = 64 << 20  # smaller objects are fetched by one request, and staged in memory
 
@@ -140,36 +140,43 @@ def writing(location: str, *, overwrite: bool, secret: bool) -> Iterator[BinaryI
 def _uploading(location: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     fs, path = file_system(location)
     check_free(location, overwrite=overwrite)
-    direct = location.partition("://")[0] in _ATOMIC
-    target = path if direct else _draft(path)
-    upload = None
+    in_one_step = location.partition("://")[0] in _ATOMIC
+    with _in_one_step(fs, path, location, overwrite) if in_one_step else _by_move(fs, path, location) as upload:
+        yield upload
+
+
+@contextmanager
+def _in_one_step(fs: Any, path: str, location: str, overwrite: bool) -> Iterator[BinaryIO]:
+    with translated(location, StorageError):
+        # A store that knows conditional writes refuses when somebody else made the object meanwhile.
+        upload = fs.open(path, "wb" if overwrite else "xb", autocommit=False)
     try:
-        with translated(location, StorageError):
-            upload = _open_upload(fs, target, exclusive=not overwrite and direct)
         yield cast(BinaryIO, upload)
         with translated(location, StorageError):
             upload.close()
             upload.commit()
-            if not direct:
-                fs.mv(target, path)
-            upload = None
-    finally:
-        if upload is not None:
-            with suppress(Exception):  # whatever is left of it, the error that brought us here is the one to tell
-                upload.discard()
-                upload.closed = True  # or collecting it would upload what it holds
-            if not direct:
-                with suppress(Exception):
-                    fs.rm_file(target)
+    except BaseException:
+        with suppress(Exception):  # the error that brought us here is the one to tell
+            upload.discard()
+        upload.closed = True  # or collecting it would upload what it holds
+        raise
 
 
-def _open_upload(fs: Any, path: str, *, exclusive: bool) -> Any:
-    """Nothing is visible under ``path`` before its ``commit()``."""
-    if exclusive:
-        # A store that knows conditional writes refuses when somebody else made the object meanwhile.
-        with suppress(ValueError, NotImplementedError):
-            return fs.open(path, "xb", autocommit=False)
-    return fs.open(path, "wb", autocommit=False)
+@contextmanager
+def _by_move(fs: Any, path: str, location: str) -> Iterator[BinaryIO]:
+    draft = _draft(path)
+    try:
+        with translated(location, StorageError):
+            fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            upload = fs.open(draft, "wb")
+        with upload:
+            yield cast(BinaryIO, upload)
+        with translated(location, StorageError):
+            fs.mv(draft, path)
+    except BaseException:
+        with suppress(Exception):
+            fs.rm_file(draft)
+        raise
 
 
 def _draft(path: str) -> str:

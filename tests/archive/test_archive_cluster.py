@@ -31,12 +31,12 @@ def test_our_own_processes(tree, tmp_path, identity, encryption, told, monkeypat
     monkeypatch.setattr(locked, "_LOG2_N", 4)
     write_identity(tmp_path / "k", identity, passphrase=b"correct horse")
     (tree / "notes.txt").write_text("call back on Monday, please, and bring the films" * 4)
-    summary = told.run(encryption(tmp_path / "out", tree), tree, workers=2, journal=tmp_path / "j")
+    summary = told.run(encryption(tmp_path / "out", tree), tree)
     assert (summary.done, summary.skipped, summary.failed) == (30, 1, 0)
-    assert told.run(encryption(tmp_path / "out", tree), tree, journal=tmp_path / "j").before == 30
     keys = KeySource.identities_of([str(tmp_path / "k")], lambda _: b"correct horse")
     back = Decryption(keys, Results(str(tmp_path / "back"), ()))
-    assert told.run(back, tmp_path / "out", workers=2).done == 30
+    assert told.run(back, tmp_path / "out", workers=2, journal=tmp_path / "j").done == 30
+    assert told.run(back, tmp_path / "out", journal=tmp_path / "j").before == 30
     assert all((tmp_path / "back" / n).read_bytes() == (tree / n).read_bytes() for n in files(tmp_path / "back"))
 
 
