@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_unwrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from token_harness import PIN, Hsm, aes_key, certificate_of, put_certificate, rsa_key
 
 from iomt_crypt.errors import KeyMaterialError, NoMatchingIdentityError
-from iomt_crypt.seal import Epoch, Keyring
-from iomt_crypt.seal.kind import token_session
+from iomt_crypt.seal import Epoch, Keyring, Stanza
+from iomt_crypt.seal.kind import token_aes, token_session
 from iomt_crypt.seal.kind.certificate import CertificateRecipient
 from iomt_crypt.seal.kind.registry import parse_identity, parse_recipient
 from iomt_crypt.seal.recipient import epoch_info
@@ -33,17 +33,11 @@ DATA_KEY = bytes(range(50, 82))
 @pytest.fixture(scope="module")
 def hsm(peer, tmp_path_factory):
     """Token ``first`` has keys of all kinds, ``second`` a copy of one of them and another one of the same name."""
-    before = os.environ.get("SOFTHSM2_CONF")
     hsm = Hsm.create(peer("softhsm2-util"), tmp_path_factory.mktemp("hsm"))
     public = hsm.fill("first", _fill)
     hsm.fill("second", lambda session: (aes_key(session, "copy", AES), aes_key(session, "gcm", bytes(32), id=b"\2")))
     yield SimpleNamespace(hsm=hsm, public=public, uri=hsm.uri)
-    token_session._close_all()
-    token_session._sessions.clear()
-    if before is None:
-        del os.environ["SOFTHSM2_CONF"]
-    else:
-        os.environ["SOFTHSM2_CONF"] = before
+    hsm.close()
 
 
 def _fill(session):
@@ -65,11 +59,9 @@ def _fill(session):
 @pytest.fixture
 def fresh(hsm):
     """No session is open, no PIN remembered, whatever the test does."""
-    token_session._close_all()
-    token_session._sessions.clear()
+    hsm.hsm.log_out()
     yield hsm
-    token_session._close_all()
-    token_session._sessions.clear()
+    hsm.hsm.log_out()
 
 
 def _there_and_back(recipient, identity) -> Epoch:
@@ -103,6 +95,42 @@ def test_what_the_token_makes_is_what_the_format_says(hsm):
     assert AESGCM(AES).decrypt(nonce, sealed, epoch_info(EPOCH_ID)) == EPOCH_KEY
     stanza = parse_recipient(hsm.uri("first", "kw")).wrap(EPOCH_KEY, EPOCH_ID)
     assert aes_key_unwrap(AES, stanza.body) == EPOCH_KEY + EPOCH_ID
+
+
+def test_key_wrapping_with_padding(hsm, monkeypatch):
+    """RFC 5649, which SoftHSM does under the number it had before PKCS#11 3.0 gave it one."""
+    monkeypatch.setitem(token_aes._METHODS, token_aes.KWP, token_aes._wrapping("AES_KEY_WRAP_PAD"))
+    monkeypatch.setattr(token_aes, "_choose", lambda *_: token_aes.KWP)
+    key = parse_identity(hsm.uri("first", "kw"))
+    stanza = key.wrap(EPOCH_KEY, EPOCH_ID)
+    assert stanza.kind == "pkcs11-aes-kwp"
+    assert aes_key_unwrap_with_padding(AES, stanza.body) == EPOCH_KEY + EPOCH_ID
+    assert key.unwrap(stanza, EPOCH_ID) == EPOCH_KEY
+    assert key.unwrap(stanza, EPOCH_ID[::-1]) is None
+
+
+# Must open for ever: (name of the key, whose value is AES; fingerprint; body).
+VECTORS = (
+    (
+        "gcm",
+        "pkcs11-aes-gcm",
+        "e9410052adb0eb85",
+        "ad79d70abbaa81e6dd1742d46c428ed325417dfd4a9800cb0867f0fe7b96cc9c1dc2658f387b682c2069c02cb645907e0d59a9d8860d475753134d71",
+    ),
+    (
+        "kw",
+        "pkcs11-aes-kw",
+        "0e4f2fc1d2331ed2",
+        "cf3a3bb0cc92a8a07ae69c5b87ac960f895c1b470192e246d1ada7f850d8516704ea0a30a436fab5ed7c6cd5a06d2b282d304f490bcf6fbf",
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "kind", "fingerprint", "body"), VECTORS)
+def test_old_stanzas_open(hsm, name, kind, fingerprint, body):
+    identity = parse_identity(hsm.uri("first", name))
+    assert identity.fingerprint.hex() == fingerprint
+    assert identity.unwrap(Stanza(kind, bytes.fromhex(fingerprint), bytes.fromhex(body)), EPOCH_ID) == EPOCH_KEY
 
 
 def test_a_copy_of_the_key_on_another_token_opens(hsm):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from iomt_crypt.seal.kind import token_session
+
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
@@ -27,7 +29,7 @@ class Hsm:
 
     @classmethod
     def create(cls, tool: str, folder: Path) -> Hsm:
-        """Sets SOFTHSM2_CONF in this process: the module reads it when it is initialised."""
+        """Sets SOFTHSM2_CONF in this process: the module reads it when it is initialised. `close` undoes it."""
         (folder / "tokens").mkdir()
         configuration = folder / "softhsm2.conf"
         configuration.write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
@@ -38,7 +40,9 @@ class Hsm:
         pin_file = folder / "pin"
         pin_file.write_text(f"{PIN}\n")
         pin_file.chmod(0o600)
-        return cls(folder, next(path for path in map(Path, MODULES) if path.exists()), pin_file)
+        hsm = cls(folder, next(path for path in map(Path, MODULES) if path.exists()), pin_file)
+        hsm.pull_out()  # of this process, what it may have of another folder
+        return hsm
 
     def uri(self, token: str, name: str | None = None, *, pin: Path | None = None, ask: bool = False, **more: str):
         """A URI; with ``ask`` without a place for the PIN."""
@@ -54,6 +58,16 @@ class Hsm:
         module = pkcs11.lib(str(self.module))
         with module.get_token(token_label=token).open(rw=True, user_pin=PIN) as session:
             return work(session)
+
+    @staticmethod
+    def log_out() -> None:
+        """No session is open, no PIN remembered."""
+        token_session._close_all()
+        token_session._sessions.clear()
+
+    def close(self) -> None:
+        self.log_out()
+        os.environ.pop("SOFTHSM2_CONF", None)
 
     def pull_out(self) -> None:
         """What the module knew of its tokens is gone, and with it all sessions."""
