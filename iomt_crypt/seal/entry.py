@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal.kind import registry
-from iomt_crypt.seal.secret import read_key_file
+from iomt_crypt.seal.secret import read_key_text
 
 _PEM = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 _NOTE = re.compile(r"#\s*([a-z]+):\s*(\S.*)")
@@ -41,12 +41,9 @@ def read_entries(path: Path, *, secret: bool) -> list[Entry]:
     Raises
     ------
     KeyMaterialError
-        The file cannot be read, is too large, not ASCII, or a PEM block in it is not complete.
+        The file cannot be read, is too large, no text, or a PEM block in it is not complete.
     """
-    try:
-        lines = read_key_file(path, secret=secret).decode("ascii").splitlines()
-    except UnicodeDecodeError:
-        raise KeyMaterialError(f"{path}: not a key file") from None
+    lines = read_key_text(path, secret=secret).splitlines()
     found: list[Entry] = []
     for is_pem, run in groupby(_units(lines, path), key=lambda entry: entry.is_pem):
         entries = list(run)

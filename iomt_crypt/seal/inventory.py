@@ -15,6 +15,7 @@ from iomt_crypt.seal.keyfile import (
 from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.recipient import Expiring, Identity, Paired, Recipient, fingerprint_text
 from iomt_crypt.seal.secret import others_may_read
+from iomt_crypt.seal.share import holds_share
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def describe(path: Path) -> list[KeyInfo]:
     entries = read_entries(path, secret=False)
     if not entries:
         raise KeyMaterialError(f"{path}: no key in it")
-    if "threshold" in entries[0].notes:
+    if holds_share(entries):
         return [_describe_share(entries[0], path)]
     return [_describe(entry, path) for entry in entries]
 
@@ -61,7 +62,9 @@ def _describe_share(entry: Entry, path: Path) -> KeyInfo:
     notes = entry.notes
     return KeyInfo(
         str(path),
-        f"share {notes.get('index', '?')} of {notes.get('shares', '?')}, {notes['threshold']} needed",
+        f"share {notes['index']} of {notes.get('shares')}, {notes.get('threshold')} needed"
+        if "index" in notes
+        else "share",
         kind=notes.get("kind", ""),
         fingerprint=notes.get("fingerprint", ""),
         created=notes.get("created", ""),

@@ -6,7 +6,6 @@ The line: prefix, base64 of ``log2(n) (1) | r (1) | p (1) | salt (16) | cipherte
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -17,7 +16,8 @@ from iomt_crypt.errors import KeyMaterialError
 
 PREFIX = "iomtlocked1:"
 _LOG2_N, _R, _P = 17, 8, 1  # 128 MiB and about 0.3 s: OWASP's first choice for scrypt
-_MAX_LOG2_N, _MAX_R, _MAX_P = 20, 8, 4  # 1 GiB: what a file may make us spend
+_MAX_LOG2_N, _MAX_R, _MAX_P = 20, 8, 4
+_MAX_COST = 1 << 23  # n r p: 1 GiB and some seconds, what a file or a stanza may make us spend
 _SALT_BYTES = 16
 PARAMETER_BYTES = 3 + _SALT_BYTES
 
@@ -32,8 +32,9 @@ def within_limits(parameters: bytes) -> bool:
     if len(parameters) != PARAMETER_BYTES:
         return False
     log2_n, r, p = parameters[:3]
-    # RFC 7914, 2: n < 2^(128 r / 8)
-    return 1 <= log2_n <= _MAX_LOG2_N and 1 <= r <= _MAX_R and 1 <= p <= _MAX_P and log2_n < 16 * r
+    if not (1 <= log2_n <= _MAX_LOG2_N and 1 <= r <= _MAX_R and 1 <= p <= _MAX_P):
+        return False
+    return log2_n < 16 * r and (r * p) << log2_n <= _MAX_COST  # RFC 7914, 2: n < 2^(128 r / 8)
 
 
 def stretch(passphrase: bytes, parameters: bytes) -> bytes:
@@ -77,7 +78,7 @@ def unlock(line: str, passphrase: bytes) -> bytes:
     """
     try:
         raw = base64.b64decode(line[len(PREFIX) :], validate=True)
-    except binascii.Error:
+    except ValueError:
         raise KeyMaterialError("the locked identity is damaged: not base64") from None
     head, sealed = raw[:PARAMETER_BYTES], raw[PARAMETER_BYTES:]
     if len(sealed) < 16 or not within_limits(head):

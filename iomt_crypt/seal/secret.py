@@ -38,6 +38,20 @@ def read_key_file(path: Path, *, secret: bool) -> bytes:
     return raw
 
 
+def read_key_text(path: Path, *, secret: bool) -> str:
+    """The text of a key file, in UTF-8: comments may be in any language.
+
+    Raises
+    ------
+    KeyMaterialError
+        As `read_key_file`, or it is no text.
+    """
+    try:
+        return read_key_file(path, secret=secret).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise KeyMaterialError(f"{path}: not a key file", hint="a text file in UTF-8") from None
+
+
 def others_may_read(path: Path) -> str:
     """A sentence when others than the owner may read the file, else empty."""
     mode = path.stat().st_mode
@@ -64,15 +78,33 @@ def write_secret(path: Path, text: str) -> None:
     Raises FileExistsError rather than overwrite: the old file may be somebody's only key.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        _create(draft, text)
+        try:
+            os.link(draft, path)  # fails when the file is there, unlike a rename
+        except FileExistsError:
+            raise
+        except OSError:  # no links on this file system: memory sticks
+            _create(path, text)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _create(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        try:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)  # fails when the file is there, unlike a rename
-    finally:
-        draft.unlink()
+        except OSError:
+            path.unlink()
+            raise
 
 
 def shown(value: str) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from iomt_crypt.errors import KeyMaterialError
+from iomt_crypt.seal.entry import Entry
 from iomt_crypt.seal.keyfile import KeyPair
+from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.kind.hpke import HpkeIdentity
 from iomt_crypt.seal.kind.x25519 import X25519Identity
 from iomt_crypt.seal.recipient import fingerprint_text
-from iomt_crypt.seal.secret import read_key_file, write_secret
+from iomt_crypt.seal.secret import read_key_text, write_secret
 
 if TYPE_CHECKING:
     from shamir_mnemonic import Share
@@ -106,16 +108,22 @@ def write_shares(folder: Path, identity: KeyPair, shares: Sequence[str], *, kind
 
 def read_share(path: Path) -> str:
     """The words of a share file, one blank between them. Numbers in front of words, as on a form, are left out."""
-    try:
-        lines = read_key_file(path, secret=True).decode("ascii").splitlines()
-    except UnicodeDecodeError:
-        raise KeyMaterialError(f"{path}: not a share") from None
-    words = " ".join(line for line in lines if not line.startswith("#")).lower().split()
-    words = [word for word in words if not word.rstrip(".").isdigit()]
+    words = _words(line for line in read_key_text(path, secret=True).splitlines() if not line.startswith("#"))
     if not words:
         raise KeyMaterialError(f"{path}: no share in it")
     _parse(_library(), " ".join(words), str(path))
     return " ".join(words)
+
+
+def holds_share(entries: Sequence[Entry]) -> bool:
+    """Whether the entries of a file look like a share: by its comments or, where it was typed, by its length."""
+    if not entries or any(registry.find_kind(entry.text) for entry in entries):
+        return False
+    return "threshold" in entries[0].notes or len(_words(entry.text for entry in entries)) == _N_WORDS
+
+
+def _words(lines: Iterable[str]) -> list[str]:
+    return [word for word in " ".join(lines).lower().split() if not word.rstrip(".").isdigit()]
 
 
 def _page(number: int, words: str, identity: KeyPair, *, kind: str, threshold: int, n_shares: int) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from iomt_crypt.errors import IomtCryptError, KeyMaterialError
+from iomt_crypt.seal import passphrase as locked
 from iomt_crypt.seal.entry import Entry, read_entries
 from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.inventory import trouble_of
@@ -24,7 +25,7 @@ from iomt_crypt.seal.keyfile import (
 from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.recipient import AskPassphrase, Expiring, Identity, Paired, Recipient, fingerprint_text
 from iomt_crypt.seal.schedule import KEY_BYTES
-from iomt_crypt.seal.share import read_share
+from iomt_crypt.seal.share import holds_share, read_share
 
 EXPIRY_WARNING_DAYS = 30
 
@@ -63,11 +64,11 @@ def check(value: str, *, ask: AskPassphrase | None, recipients_only: bool = Fals
         return
     refuse_unknown_scheme(value, "recipient" if recipients_only else "identity")
     entries = read_entries(Path(value), secret=False)
-    if any(_is_secret(entry) for entry in entries):
-        entries = read_entries(Path(value), secret=True)
     if not entries:
         raise KeyMaterialError(f"{value}: no key in it")
-    if "threshold" in entries[0].notes:
+    if holds_share(entries) or any(_is_secret(entry) for entry in entries):
+        entries = read_entries(Path(value), secret=True)
+    if holds_share(entries):
         yield _check_share(entries[0], value)
         return
     for entry in entries:
@@ -76,8 +77,9 @@ def check(value: str, *, ask: AskPassphrase | None, recipients_only: bool = Fals
 
 def _is_secret(entry: Entry) -> bool:
     kind = registry.find_kind(entry.text)
-    listed = kind is not None and (kind.names_secret or not registry.is_identity(entry.text))
-    return not listed or "threshold" in entry.notes
+    if kind is None:
+        return locked.is_locked(entry.text) or entry.text.startswith(SITE_KEY_PREFIX)
+    return registry.is_identity(entry.text) and not kind.names_secret
 
 
 def _check_share(entry: Entry, path: str) -> KeyCheck:

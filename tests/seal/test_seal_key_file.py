@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from dataclasses import asdict
 
 import pytest
@@ -95,6 +96,35 @@ class TestEntries:
         (tmp_path / "team").write_text(f"{identity.recipient}\nomtpk1aaaaaaa\n")
         with pytest.raises(KeyMaterialError, match="line 2: not a recipient of a known kind"):
             load_recipients([tmp_path / "team"])
+
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_comments_in_any_language(self, mark, identity, tmp_path):
+        (tmp_path / "team").write_text(
+            f"{mark}# R\u00f6ntgen, \u653e\u5c04\u7dda\u79d1\r\n{identity.recipient}\r\n", encoding="utf-8"
+        )
+        assert len(load_recipients([tmp_path / "team"])) == 1
+
+    @pytest.mark.parametrize("text", ["iomtlocked1:\u00e4\u00f6", "-----BEGIN CERTIFICATE-----\n\u00e4\n-----END CERTIFICATE-----",
+                                      "-----BEGIN PRIVATE KEY-----\n\u00e4\n-----END PRIVATE KEY-----", "iomtpk1\u00e4"])  # fmt: skip
+    def test_keys_only_in_ascii(self, text, secret_file):
+        path = secret_file("k", text.encode())
+        for load in (load_identities, load_recipients):
+            with pytest.raises(KeyMaterialError):
+                load([path]) if load is load_recipients else load([path], ask=lambda what: b"p")
+
+    @pytest.mark.parametrize("error", [PermissionError(1, "no"), OSError(95, "not supported")])
+    def test_on_a_stick_without_links(self, error, identity, tmp_path, monkeypatch):
+        def no_links(*_):
+            raise error
+
+        monkeypatch.setattr(os, "link", no_links)
+        write_identity(tmp_path / "k", identity)
+        assert load_identities([tmp_path / "k"])[0].fingerprint == identity.fingerprint
+        before = (tmp_path / "k").read_bytes()
+        with pytest.raises(FileExistsError):
+            write_identity(tmp_path / "k", HpkeIdentity.generate())
+        assert (tmp_path / "k").read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["k"]
 
     def test_notes(self, identity, tmp_path):
         write_identity(tmp_path / "k", identity)

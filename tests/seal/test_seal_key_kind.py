@@ -286,7 +286,7 @@ class TestPassphrase:
         assert one.wrap(KEY, EPOCH_ID).body[:19] != two.wrap(KEY, EPOCH_ID).body[:19]
 
     @pytest.mark.parametrize(
-        "head", [(21, 8, 1), (17, 9, 1), (17, 8, 5), (0, 8, 1), (10, 0, 1), (10, 8, 0), (16, 1, 1)]
+        "head", [(21, 8, 1), (17, 9, 1), (17, 8, 5), (0, 8, 1), (10, 0, 1), (10, 8, 0), (16, 1, 1), (20, 8, 2)]
     )
     def test_parameters_over_the_limit_cost_nothing(self, head, monkeypatch):
         monkeypatch.setattr("iomt_crypt.seal.kind.passphrase.stretch", pytest.fail)

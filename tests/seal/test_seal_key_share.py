@@ -14,8 +14,10 @@ from shamir_mnemonic.wordlist import WORDLIST
 
 from iomt_crypt.errors import KeyMaterialError
 from iomt_crypt.seal import HpkeIdentity, fingerprint_text
+from iomt_crypt.seal.inventory import describe
 from iomt_crypt.seal.kind.x25519 import X25519Identity
 from iomt_crypt.seal.share import GENERATED, combine, read_share, split_new_identity, write_shares
+from iomt_crypt.seal.trial import check
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +114,18 @@ class TestFiles:
         rows = "\n".join(f"{n}. {word.upper()}" if n % 2 else f" {n} {word}" for n, word in enumerate(words, 1))
         assert read_share(secret_file("typed", "# from the safe\r\n" + rows)) == split[1][0]
 
+    def test_typed_words_are_seen_as_a_share(self, split, secret_file):
+        path = secret_file("typed", split[1][0].replace(" ", "\n"))
+        assert [(info.role, info.problem) for info in describe(path)] == [("share", "")]
+        assert [(result.role, result.error) for result in check(str(path), ask=None)] == [("share", None)]
+        path.chmod(0o644)
+        assert "others may read" in describe(path)[0].problem
+        with pytest.raises(KeyMaterialError, match="others may read"):
+            list(check(str(path), ask=None))
+
     @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\xfe"])
     def test_no_share(self, content, secret_file):
-        with pytest.raises(KeyMaterialError, match=r"no share in it|not a share"):
+        with pytest.raises(KeyMaterialError, match=r"no share in it|not a key file"):
             read_share(secret_file("share", content))
 
     def test_others_may_read(self, split, secret_file):
