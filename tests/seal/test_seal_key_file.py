@@ -99,14 +99,15 @@ class TestEntries:
 
     @pytest.mark.parametrize("mark", ["", "\ufeff"])
     def test_comments_in_any_language(self, mark, identity, tmp_path):
-        (tmp_path / "team").write_text(
-            f"{mark}# R\u00f6ntgen, \u653e\u5c04\u7dda\u79d1\r\n{identity.recipient}\r\n", encoding="utf-8"
-        )
+        text = f"{mark}# R\u00f6ntgen, \u653e\u5c04\u7dda\u79d1\r\n{identity.recipient}\r\n"
+        (tmp_path / "team").write_bytes(text.encode())
         assert len(load_recipients([tmp_path / "team"])) == 1
 
-    @pytest.mark.parametrize("text", ["iomtlocked1:\u00e4\u00f6", "-----BEGIN CERTIFICATE-----\n\u00e4\n-----END CERTIFICATE-----",
-                                      "-----BEGIN PRIVATE KEY-----\n\u00e4\n-----END PRIVATE KEY-----", "iomtpk1\u00e4"])  # fmt: skip
-    def test_keys_only_in_ascii(self, text, secret_file):
+    @pytest.mark.parametrize("kind", ["iomtlocked1:{}", "iomtpk1{}", "pem CERTIFICATE", "pem PRIVATE KEY"])
+    def test_keys_only_in_ascii(self, kind, secret_file):
+        label = kind.removeprefix("pem ")
+        form = f"-----BEGIN {label}-----\n{{}}\n-----END {label}-----" if label != kind else kind
+        text = form.format("\u00e4\u00f6")
         path = secret_file("k", text.encode())
         for load in (load_identities, load_recipients):
             with pytest.raises(KeyMaterialError):
