@@ -1,0 +1,521 @@
+"""Re-keying of trees: what changes, what stays, what is refused."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import os
+import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rekey_harness import MTIME_NS, check_rekeyed, located, operation, rekey, run, state_files, worker, write_tree
+
+import iomt_crypt
+from iomt_crypt.archive import rekey_batch, rekey_folder, rekey_worker
+from iomt_crypt.archive.key import KeySource
+from iomt_crypt.archive.operation import Item
+from iomt_crypt.archive.rekey import RekeyOperation, readable_after
+from iomt_crypt.archive.rekey_folder import Folder
+from iomt_crypt.cli.app import main
+from iomt_crypt.dicom import decrypt_file, verify_file
+from iomt_crypt.errors import (
+    AuthenticationError,
+    InputError,
+    KeyMaterialError,
+    NoMatchingIdentityError,
+    NotEncryptedError,
+)
+from iomt_crypt.seal import Epoch, HpkeIdentity, fingerprint_text, write_identity
+from tests import synthetic
+
+
+@pytest.fixture(scope="module")
+def old() -> HpkeIdentity:
+    return HpkeIdentity.generate()
+
+
+@pytest.fixture(scope="module")
+def new() -> list[HpkeIdentity]:
+    return [HpkeIdentity.generate() for _ in range(2)]
+
+
+@pytest.fixture
+def tree(tmp_path, old):
+    return write_tree(tmp_path / "tree", 12, [old])
+
+
+@pytest.fixture
+def old_key(tmp_path, old) -> Path:
+    write_identity(tmp_path / "old.key", old)
+    return tmp_path / "old.key"
+
+
+def states(outcomes) -> set[tuple[str, str]]:
+    return {(outcome.state, outcome.detail.get("how", outcome.reason)) for outcome in outcomes}
+
+
+def test_in_place(tree, old, new):
+    inodes = [path.stat().st_ino for path in tree.paths]
+    assert states(rekey(tree, [old], new)) == {("done", "in place")}
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    assert [path.stat().st_ino for path in tree.paths] == inodes
+    assert {path.stat().st_mtime_ns for path in tree.paths} == {MTIME_NS}
+    assert state_files(tree.folder) == []
+
+
+def test_the_epoch_is_new_even_for_the_same_recipients_and_one_more(tree, old, new):
+    rekey(tree, [old], [old, *new])
+    epochs = [located(data).container for data in (tree.before["study0/00000.dcm"], tree.paths[0].read_bytes())]
+    ids = [iomt_crypt.seal.Record.unpack(container).epoch_id for container in epochs]
+    assert ids[0] != ids[1]
+
+
+def test_a_new_file_where_the_record_has_no_room(tree, old, new):
+    path = tree.paths[0]
+    path.chmod(0o640)
+    os.setxattr(path, "user.note", b"kept")
+    os.utime(path, ns=(MTIME_NS + 1, MTIME_NS))
+    before = path.stat()
+    many = [*new, *(HpkeIdentity.generate() for _ in range(5))]
+    assert states(rekey(tree, [old], many)) == {("done", "new file")}
+    after = path.stat()
+    for name in tree.before:
+        check_rekeyed(tree, name, old, many)
+    assert after.st_ino != before.st_ino
+    for field in ("st_mode", "st_uid", "st_gid", "st_atime_ns", "st_mtime_ns"):
+        assert getattr(after, field) == getattr(before, field)
+    assert os.getxattr(path, "user.note") == b"kept"
+    assert state_files(tree.folder) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_owner_is_kept(tree, old, new):
+    os.chown(tree.paths[0], 1234, 5678)
+    rekey(tree, [old], [*new, *(HpkeIdentity.generate() for _ in range(5))])
+    assert (tree.paths[0].stat().st_uid, tree.paths[0].stat().st_gid) == (1234, 5678)
+
+
+def test_an_owner_that_cannot_be_kept_is_a_failure(tree, old, new, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    outcomes = rekey(tree, [old], [*new, *(HpkeIdentity.generate() for _ in range(5))])
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert all(tree.untouched(name) for name in tree.before)
+    assert state_files(tree.folder) == []
+
+
+def test_rotation(tree, old, new, tmp_path):
+    plain = tmp_path / "before.dcm"
+    decrypt_file(tree.paths[0], plain, identities=[old])
+    assert states(rekey(tree, [old], new, rotate=True)) == {("done", "rotated")}
+    decrypt_file(tree.paths[0], tmp_path / "after.dcm", identities=[new[1]])
+    assert (tmp_path / "after.dcm").read_bytes() == plain.read_bytes()
+    for name, path in zip(tree.before, tree.paths, strict=True):
+        assert path.read_bytes()[-65:] != tree.before[name][-65:]
+        assert path.stat().st_mtime_ns == MTIME_NS
+        with pytest.raises(NoMatchingIdentityError):
+            verify_file(path, identities=[old])
+    assert state_files(tree.folder) == []
+
+
+def test_a_rotation_that_fails_leaves_the_object(tree, old, new):
+    data = tree.paths[0].read_bytes()
+    tree.paths[0].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    damaged = tree.paths[0].read_bytes()
+    outcomes = rekey(tree, [old], new, rotate=True)
+    assert [outcome.state for outcome in outcomes] == ["failed", *["done"] * 11]
+    assert outcomes[0].reason == "authentication failed"
+    assert tree.paths[0].read_bytes() == damaged
+    assert state_files(tree.folder) == []
+
+
+def test_dry_run_writes_nothing(tree, old, new):
+    for options in ({}, {"rotate": True}):
+        outcomes = rekey(tree, [old], new, dry_run=True, **options)
+        assert {outcome.state for outcome in outcomes} == {"done"}
+        assert all(outcome.detail["dry_run"] for outcome in outcomes)
+    assert all(tree.untouched(name) for name in tree.before)
+    assert not (tree.folder / ".iomt-crypt").exists()
+
+
+def test_what_is_done_is_not_done_again(tree, old, new):
+    rekey(tree, [old], new)
+    after = [path.read_bytes() for path in tree.paths]
+    for identities in ([old], [new[0]], [old, *new]):  # known by its epoch, and by being opened
+        assert states(rekey(tree, identities, new)) == {("skipped", "done before: it has exactly these recipients")}
+    assert [path.read_bytes() for path in tree.paths] == after
+
+
+def test_recipients_that_are_claimed_are_not_believed(tree, old, new):
+    """The fingerprints in a record are hints: without a run that is known here, it has to be opened."""
+    rekey(tree, [old], new)
+    shutil.rmtree(tree.folder / ".iomt-crypt")
+    assert states(rekey(tree, [old], new)) == {("failed", "no matching identity")}
+
+
+def test_a_second_rotation_is_one(tree, old, new):
+    rekey(tree, [old], [old], rotate=True)
+    first = [path.read_bytes() for path in tree.paths]
+    assert states(rekey(tree, [old], [old], rotate=True)) == {("done", "rotated")}
+    assert all(path.read_bytes() != data for path, data in zip(tree.paths, first, strict=True))
+
+
+def test_a_rotation_that_was_begun_goes_on(tree, old):
+    """With a journal: what was rotated, and not heard of, is not rotated again."""
+    rekey(tree, [old], [old], rotate=True)
+    first = [path.read_bytes() for path in tree.paths]
+    working = worker([old], [old], rotate=True)
+    outcomes = working.run([Item(i.location, i.relative, i.named, i.source, again=True) for i in tree.items()])
+    working.close()
+    assert {outcome.state for outcome in outcomes} == {"skipped"}
+    assert [path.read_bytes() for path in tree.paths] == first
+
+
+def test_mixed_trees(tree, old, new):
+    """Plain, encrypted by others, not DICOM, damaged, to somebody else: told, and left alone."""
+    sequence = (0x04000500, ("SQ", b""))
+    others = {
+        "plain.dcm": (synthetic.file(synthetic.image()), "skipped", "plain"),
+        "theirs.dcm": (synthetic.file(synthetic.image(more=dict([sequence]))), "skipped", "other software"),
+        "notes.txt": (b"nothing of the kind, but long enough", "skipped", "not a DICOM file"),
+        "empty": (b"", "skipped", "not a DICOM file"),
+        "cut.dcm": (tree.before["study0/00000.dcm"][:-1], "failed", "are there"),
+        "damaged.dcm": (_damaged(tree.before["study0/00000.dcm"]), "failed", "authentication failed"),
+    }
+    for name, (data, _, _) in others.items():
+        (tree.folder / name).write_bytes(data)
+    stranger = write_tree(tree.folder.parent / "other", 1, [HpkeIdentity.generate()])
+    shutil.copy(stranger.paths[0], tree.folder / "stranger.dcm")
+    working = worker([old], new)
+    names = [*others, "stranger.dcm", *tree.before]
+    outcomes = working.run([Item(str(tree.folder / name), name, False, str(tree.folder)) for name in names])
+    working.close()
+    found = dict(zip(names, outcomes, strict=True))
+    for name, (data, state, reason) in others.items():
+        assert found[name].state == state, name
+        assert reason in found[name].reason
+        assert (tree.folder / name).read_bytes() == data
+    assert (found["stranger.dcm"].state, found["stranger.dcm"].reason) == ("failed", "no matching identity")
+    assert {found[name].state for name in tree.before} == {"done"}
+
+
+def _damaged(data: bytes) -> bytes:
+    at = located(data).offset + 100
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_a_file_that_was_named_is_expected_to_be_ours(tmp_path, old, new):
+    path = tmp_path / "plain.dcm"
+    path.write_bytes(synthetic.file(synthetic.image()))
+    working = worker([old], new)
+    outcome = working.run([Item(str(path), path.name, True, str(path))])[0]
+    working.close()
+    assert (outcome.state, "plain" in outcome.reason) == ("failed", True)
+    assert not (tmp_path / ".iomt-crypt").exists()
+
+
+def test_hard_links(tree, old, new):
+    """In place both names change, as they are one object; a new file would leave one of them behind."""
+    os.link(tree.paths[0], tree.folder / "study1" / "zz.dcm")
+    items = [*tree.items(), Item(str(tree.folder / "study1/zz.dcm"), "study1/zz.dcm", False, str(tree.folder))]
+    working = worker([old], new)
+    assert {outcome.state for outcome in working.run(items)} == {"done"}
+    working.close()
+    assert (tree.folder / "study1/zz.dcm").samefile(tree.paths[0])
+    check_rekeyed(tree, "study0/00000.dcm", old, new)
+    after = tree.paths[0].read_bytes()
+    working = worker(new, [HpkeIdentity.generate() for _ in range(8)])
+    outcome = working.run(items[:1])[0]
+    working.close()
+    assert outcome.state == "failed"
+    assert "2 names" in outcome.reason
+    assert tree.paths[0].read_bytes() == after
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_links_in_a_tree_are_not_followed(where, tree, old, new, tmp_path):
+    outside = write_tree(tmp_path / "outside", 1, [old])
+    if where == "file":
+        (tree.folder / "link.dcm").symlink_to(outside.paths[0])
+        name = "link.dcm"
+    else:
+        (tree.folder / "link").symlink_to(outside.folder / "study0")
+        name = "link/00000.dcm"
+    working = worker([old], new)
+    outcome = working.run([Item(str(tree.folder / name), name, False, str(tree.folder))])[0]
+    working.close()
+    assert outcome.state == "failed"
+    assert "through a link" in outcome.reason
+    assert outside.untouched("study0/00000.dcm")
+
+
+def test_state_that_is_a_link_is_refused(tree, old, new, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tree.folder / ".iomt-crypt").symlink_to(tmp_path / "elsewhere")
+    outcomes = rekey(tree, [old], new)
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert "a link" in outcomes[0].reason
+    assert all(tree.untouched(name) for name in tree.before)
+
+
+@pytest.mark.parametrize("how", ["another file", "another record", "gone"])
+def test_an_object_that_changes_meanwhile_is_left_alone(how, tree, old, new, monkeypatch):
+    path, apply = tree.paths[0], rekey_batch.Batch.apply
+    other = write_tree(tree.folder.parent / "other", 1, [old]).paths[0].read_bytes()
+
+    def changed(self, failed):
+        if how == "gone":
+            path.unlink()
+        elif how == "another record":
+            path.write_bytes(_damaged(path.read_bytes()))
+        else:
+            path.unlink()
+            path.write_bytes(other)
+        apply(self, failed)
+
+    monkeypatch.setattr(rekey_batch.Batch, "apply", changed)
+    outcomes = rekey(tree, [old], new)
+    assert [outcome.state for outcome in outcomes] == ["failed", *["done"] * 11]
+    assert how != "another file" or path.read_bytes() == other
+    assert state_files(tree.folder) == []
+
+
+def test_no_room_for_the_redo_file(tree, old, new, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rekey_batch.Redo, "write", lambda self, changes: _raise(full))
+    outcomes = rekey(tree, [old], new)
+    assert {(o.state, o.reason) for o in outcomes} == {("failed", "redo: no room left on the device")}
+    assert all(tree.untouched(name) for name in tree.before)
+    assert state_files(tree.folder) == []
+
+
+def _raise(function):
+    try:
+        function()
+    except OSError as error:
+        raise rekey_folder.storage_error(error, "redo") from error
+
+
+def test_no_room_for_a_new_file(tree, old, new, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rekey_worker, "copy_patched", full)
+    outcomes = rekey(tree, [old], [*new, *(HpkeIdentity.generate() for _ in range(5))])
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert {"no room left" in outcome.reason for outcome in outcomes} == {True}
+    assert all(tree.untouched(name) for name in tree.before)
+    assert state_files(tree.folder) == []
+
+
+def test_a_tree_that_cannot_be_written(tree, old, new, monkeypatch):
+    mkdir = Path.mkdir
+
+    def read_only(self, *args, **kwargs):
+        if ".iomt-crypt" in self.parts:
+            raise OSError(errno.EROFS, "Read-only file system")
+        mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    outcomes = rekey(tree, [old], new)
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert "Read-only file system" in outcomes[0].reason
+    assert all(tree.untouched(name) for name in tree.before)
+
+
+def test_writes_that_the_disk_loses(tree, old, new, monkeypatch):
+    """Nothing is called done that is not durable, and what was begun can be completed."""
+    n_syncs, sync = [], Folder.sync
+
+    def fails(self):
+        n_syncs.append(1)
+        if len(n_syncs) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(self)
+
+    monkeypatch.setattr(Folder, "sync", fails)
+    outcomes = rekey(tree, [old], new)
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert len(state_files(tree.folder)) == 1
+    assert states(rekey(tree, [old], new)) == {("skipped", "done before: it has exactly these recipients")}
+    assert state_files(tree.folder) == []
+
+
+def test_several_batches(tree, old, new, monkeypatch):
+    monkeypatch.setattr(rekey_batch, "_MOST_OBJECTS", 5)
+    assert states(rekey(tree, [old], new)) == {("done", "in place")}
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    assert state_files(tree.folder) == []
+
+
+def test_an_epoch_serves_so_many_objects(tree, old, new, monkeypatch):
+    from iomt_crypt.archive import rekey_epoch
+
+    monkeypatch.setattr(rekey_epoch, "_OBJECTS_PER_EPOCH", 5)
+    outcomes = rekey(tree, [old], new)
+    ids = [outcome.detail["epoch_id"] for outcome in outcomes]
+    assert [ids.count(i) for i in dict.fromkeys(ids)] == [5, 5, 2]
+    assert sorted(p.name for p in (tree.folder / ".iomt-crypt" / "epochs").iterdir()) == sorted(set(ids))
+
+
+def test_stores_are_refused(old, new):
+    working = worker([old], new)
+    outcome = working.run([Item("s3://bucket/a.dcm", "a.dcm", False, "s3://bucket")])[0]
+    working.close()
+    assert outcome.state == "failed"
+    assert "cannot be changed in place" in outcome.reason
+
+
+def test_by_run_tree_with_processes(tree, old, new, old_key):
+    summary, outcomes = run(tree, operation([old_key], new), workers=2)
+    assert (summary.done, summary.failed) == (12, 0)
+    assert states(outcomes) == {("done", "in place")}
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    assert state_files(tree.folder) == []
+
+
+def test_an_operation_shows_no_secret(old, new, old_key):
+    work = operation([old_key], new)
+    assert old.secret_text() not in repr(work)
+    assert work.fingerprint() == operation([old_key], list(reversed(new))).fingerprint()
+    assert work.fingerprint() != operation([old_key], new, rotate=True).fingerprint()
+    assert work.fingerprint() != operation([old_key], new[:1]).fingerprint()
+    assert not work.secret
+    assert RekeyOperation(KeySource((), {"x": b"y"}), KeySource(())).secret
+
+
+def test_rekey_file(tree, old, new):
+    path = tree.paths[0]
+    recipients = [identity.recipient for identity in new]
+    assert iomt_crypt.rekey_file(path, identities=[old], recipients=recipients) == "in place"
+    check_rekeyed(tree, "study0/00000.dcm", old, new)
+    assert iomt_crypt.rekey_file(path, identities=new, recipients=recipients) == "done before"
+    assert iomt_crypt.rekey_file(str(path), identities=new, recipients=recipients, rotate=True) == "rotated"
+    with pytest.raises(NoMatchingIdentityError):
+        iomt_crypt.rekey_file(path, identities=[old], recipients=recipients)
+    with pytest.raises(KeyMaterialError, match="0 recipients"):
+        iomt_crypt.rekey_file(path, identities=new, recipients=[])
+    assert not (path.parent / ".iomt-crypt").exists()
+
+
+def test_rekey_file_refuses(tmp_path, tree, old, new):
+    recipients = [identity.recipient for identity in new]
+    for data, error in ((synthetic.file(synthetic.image()), NotEncryptedError), (b"", InputError)):
+        path = tmp_path / "x.dcm"
+        path.write_bytes(data)
+        with pytest.raises(error):
+            iomt_crypt.rekey_file(path, identities=[old], recipients=recipients)
+    tree.paths[0].write_bytes(_damaged(tree.paths[0].read_bytes()))
+    with pytest.raises(AuthenticationError):
+        iomt_crypt.rekey_file(tree.paths[0], identities=[old], recipients=recipients)
+    (tmp_path / "link.dcm").symlink_to(tree.paths[1])
+    for path, reason in ((tmp_path / "link.dcm", "through a link"), (tmp_path / "none.dcm", "no such file")):
+        with pytest.raises(InputError, match=reason):
+            iomt_crypt.rekey_file(path, identities=[old], recipients=recipients)
+    with pytest.raises(InputError, match="not a regular file"):
+        iomt_crypt.rekey_file(tree.folder / "study0", identities=[old], recipients=recipients)
+
+
+def test_readable_after(old, new, monkeypatch):
+    assert readable_after([old, new[0]], [new[0].recipient])
+    assert not readable_after([old], [new[0].recipient])
+    with pytest.raises(KeyMaterialError, match="0 recipients"):
+        readable_after([old], [])
+    monkeypatch.setattr(HpkeIdentity, "unwrap", lambda self, stanza, epoch_id: None)
+    with pytest.raises(KeyMaterialError, match=fingerprint_text(old.fingerprint)):
+        readable_after([old], [old.recipient])
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def cli(*arguments: object) -> Done:
+    """The command in this process, which saves the imports of a new one."""
+    stdout, stderr, logger = io.StringIO(), io.StringIO(), logging.getLogger("pydicom")
+    level = logger.level
+    with redirect_stdout(stdout), redirect_stderr(stderr), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["iomt-crypt", *map(str, arguments)])
+        try:
+            main()
+            code: object = 0
+        except SystemExit as left:
+            code = left.code
+        finally:
+            logger.setLevel(level)
+    return Done(int(code or 0), stdout.getvalue(), stderr.getvalue())  # type: ignore[call-overload]
+
+
+def test_the_command(tree, old, new, old_key, tmp_path):
+    recipients = tmp_path / "new.txt"
+    recipients.write_text("".join(f"{identity.recipient}\n" for identity in new))
+    (tree.folder / "notes.txt").write_text("no object")
+    refused = cli("rekey", "-i", old_key, "-r", recipients, "--keep-readable", tree.folder)
+    assert refused.returncode == 1
+    assert "none of the identities given will open the result" in refused.stderr
+    done = cli("rekey", "-i", old_key, "-r", recipients, "--json", "--report", tmp_path / "report.json", tree.folder)
+    assert done.returncode == 0, done.stderr
+    assert "warning: none of the identities given" in done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["how"] for line in told if line["state"] == "done"} == {"in place"}
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["done"], report["skipped"], report["failed"]) == (12, 1, 0)
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    for arguments in (["-i", old_key], ["-r", recipients], []):
+        assert cli("rekey", *arguments, tree.folder).returncode == 2
+
+
+def test_the_command_goes_on_with_a_rotation(tree, old, old_key):
+    """Its journal is in the tree until all is done: a run with a failure is gone on with, not begun anew."""
+    path = tree.paths[0]
+    path.write_bytes(_damaged(path.read_bytes()))
+    command = ("rekey", "--rotate", "-i", old_key, "-r", str(old.recipient), tree.folder)
+    assert cli(*command).returncode == 1
+    rotated = [p.read_bytes() for p in tree.paths[1:]]
+    path.write_bytes(tree.before["study0/00000.dcm"])
+    done = cli(*command)
+    assert done.returncode == 0, done.stderr
+    assert "re-keyed: 1, 11 before" in done.stderr
+    assert [p.read_bytes() for p in tree.paths[1:]] == rotated
+    assert sorted(p.name for p in (tree.folder / ".iomt-crypt").iterdir()) == ["epochs"]
+
+
+def test_key_usage(tree, old, new, old_key, tmp_path):
+    names = [fingerprint_text(identity.fingerprint) for identity in (old, *new)]
+    both = write_tree(tree.folder / "both", 3, [old, new[0]])
+    alone = cli("key", "usage", "-i", old_key, tree.folder)
+    assert alone.returncode == 1
+    assert alone.stderr.count("opened by no other identity") == 12
+    assert "not yet: 12 objects" in alone.stderr
+    found = json.loads(cli("key", "usage", "--json", "--fingerprint", names[1].upper(), tree.folder).stdout)
+    assert found["objects"] == 15
+    assert sorted(found["epochs"].values()) == [3, 12]
+    assert {r["fingerprint"]: r["objects"] for r in found["recipients"]} == {names[0]: 15, names[1]: 3}
+    assert (found["retiring"], found["only_by_these"]) == ([names[1]], 0)
+    ok = cli("key", "usage", "--fingerprint", names[1], both.folder)
+    assert ok.returncode == 0
+    assert "can be retired" in ok.stderr
+    assert cli("key", "usage", "--fingerprint", names[0], "--fingerprint", names[1], both.folder).returncode == 1
+    assert cli("key", "usage", "--fingerprint", "abcd", both.folder).returncode == 2
+    assert cli("key", "usage", both.folder).returncode == 0
+
+
+def test_epochs_are_for_these_recipients(new):
+    assert {s.recipient for s in Epoch.create([i.recipient for i in new]).stanzas} == {i.fingerprint for i in new}
