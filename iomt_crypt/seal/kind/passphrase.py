@@ -28,6 +28,9 @@ from iomt_crypt.seal.secret import read_secret_line
 KIND = "scrypt"
 PREFIX = "passphrase:"
 MIN_BYTES = 12
+# In every stanza: one of the passphrase would help to guess it. So who retires a passphrase is told of all objects
+# that are under one, rather than of none.
+FINGERPRINT = fingerprint_of(b"passphrase")
 
 # The length is fixed and checked before any decryption: AES-GCM does not commit to its key, and a long ciphertext made
 # to fit many passphrases at once would test them all with one question (Len, Grubbs, Ristenpart: Partitioning Oracles).
@@ -38,7 +41,7 @@ _CACHED_SALTS = 256
 class PassphraseRecipient:
     """Everybody who knows the passphrase.
 
-    The fingerprint is that of the salt, so it differs from run to run: one of the passphrase would help to guess it.
+    The fingerprint is that of the salt: no two are the same, even of one passphrase.
     """
 
     def __init__(self, passphrase: bytes) -> None:
@@ -67,13 +70,13 @@ class PassphraseRecipient:
     def wrap(self, epoch_key: bytes, epoch_id: bytes) -> Stanza:
         # A constant nonce is safe: salt and epoch are fresh, and an epoch has one key.
         aead = AESGCM(_wrapping_key(self._stretched, epoch_id))
-        return Stanza(KIND, self.fingerprint, self._parameters + aead.encrypt(bytes(12), epoch_key, self._parameters))
+        return Stanza(KIND, FINGERPRINT, self._parameters + aead.encrypt(bytes(12), epoch_key, self._parameters))
 
 
 class PassphraseIdentity:
-    """Somebody who knows a passphrase. The fingerprint says only that: stanzas carry that of their salt."""
+    """Somebody who knows a passphrase."""
 
-    fingerprint = fingerprint_of(b"passphrase")
+    fingerprint = FINGERPRINT
 
     def __init__(self, passphrase: bytes) -> None:
         self._passphrase = passphrase
