@@ -237,13 +237,18 @@ def _is_whole(there: bytes) -> bool:
 
 
 def is_between(change: Change, there: bytes) -> bool:
-    """Whether every block of the file (512 bytes, by the file's offsets) is as before or as after the change."""
+    """Whether every block of the file (512 bytes, by the file's offsets) is as before or as after the change.
+
+    A disk writes whole blocks, in any order; a process that is killed stops anywhere, and leaves the new bytes of a
+    block before the old ones.
+    """
     if len(there) != len(change.new):
         return False
     begin = 0
     while begin < len(there):
         end = begin + BLOCK_BYTES - (change.offset + begin) % BLOCK_BYTES
-        if there[begin:end] not in (change.old[begin:end], change.new[begin:end]):
+        block, old, new = there[begin:end], change.old[begin:end], change.new[begin:end]
+        if block not in (old, new) and not any(block == new[:cut] + old[cut:] for cut in range(len(block))):
             return False
         begin = end
     return True
