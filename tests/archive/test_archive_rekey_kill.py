@@ -1,0 +1,22 @@
+"""kill -9 at random moments, small: the long one is ``python -m benchmarks.rekey_endurance``."""
+
+from __future__ import annotations
+
+import random
+
+from benchmarks.rekey_endurance import Endurance
+
+
+def test_killed_and_gone_on_with(tmp_path):
+    endurance = Endurance(tmp_path, 300, batch=5)
+    chance = random.Random(11)
+    while endurance.kills < 5:
+        assert endurance.kill_one(chance, batches=8, seconds=0.003)
+    assert 0 < len(endurance.settled) < 300
+    endurance.finish()
+
+
+def test_killed_and_gone_on_with_a_journal(tmp_path):
+    endurance = Endurance(tmp_path, 120, batch=5, options=("--journal", str(tmp_path / "journal")))
+    assert endurance.kill_one(random.Random(12), batches=6, seconds=0.003)
+    endurance.finish()
