@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
-from iomt_crypt.node.recipient import escrow_advice
+from iomt_crypt.node.recipient import RecipientList, escrow_advice
 from iomt_crypt.node.spool import Spool, sync_folder
 from iomt_crypt.node.transport import configure_pynetdicom
 from iomt_crypt.seal import Epoch, fingerprint_text, load_or_create_site_key, load_recipients
@@ -44,6 +45,7 @@ def check(config: NodeConfig) -> Iterator[Finding]:
             yield Finding(name, True, run(config))
             if name == "recipients":
                 yield _escrow(config)
+                yield from _open_files(config)
         except IomtCryptError as error:
             yield Finding(name, False, str(error), error.hint)
         except OSError as error:
@@ -62,6 +64,15 @@ def _escrow(config: NodeConfig) -> Finding:
     if advice is None:
         return Finding("escrow", True, "more than one recipient")
     return Finding("escrow", True, *advice, warning=True)
+
+
+def _open_files(config: NodeConfig) -> Iterator[Finding]:
+    """Lists that others may write: whoever adds a line to one can decrypt all that comes in from then on."""
+    for path in RecipientList(config.keys.recipients).paths:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o022:
+            text = f"{path} can be written by others (mode {mode:04o}), and a line in it decides who can decrypt"
+            yield Finding("recipients", True, text, f"chmod go-w {path}", warning=True)
 
 
 def _site_key(config: NodeConfig) -> str:

@@ -16,14 +16,14 @@ _State = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class RecipientList:
-    """``values`` are recipient texts, and paths of files that hold them. For one thread at a time.
+    """``values`` are recipient texts, and paths of files that hold them; ``paths`` are those. For one thread at a time.
 
     ``clock`` is Unix time in seconds, as the file system has it.
     """
 
     def __init__(self, values: Sequence[str], *, clock: Callable[[], float] = time.time) -> None:
         self._values = tuple(values)
-        self._paths = tuple(Path(value) for value in values if os.path.isfile(value))  # noqa: PTH113 - texts are long
+        self.paths = tuple(Path(value) for value in values if os.path.isfile(value))  # noqa: PTH113 - texts are long
         self._clock = clock
         self._read: _State = ()
         self._seen: _State = ()
@@ -52,7 +52,7 @@ class RecipientList:
         return settled
 
     def _state(self) -> _State:
-        return tuple(_status(path) for path in self._paths)
+        return tuple(_status(path) for path in self.paths)
 
 
 def _status(path: Path) -> tuple[int, int, int, int] | None:

@@ -207,6 +207,35 @@ def test_objects_do_not_wait_for_a_slow_token(make):
     assert len(found) == 1
 
 
+def test_many_threads_while_recipients_change(identity, make, clock):
+    """Each sees the recipients change in order, and what is given after a change is for the new ones."""
+    sets = [[HpkeIdentity.generate().recipient] for _ in range(6)]
+    recipients = Recipients(*sets[0])
+    source = make(recipients, n_objects=20)
+    order = {one.fingerprint: number for number, (one,) in enumerate(sets)}
+    stopping, seen = threading.Event(), [[] for _ in range(6)]
+
+    def use(found: list[int]) -> None:
+        while not stopping.is_set():
+            found.append(order[source.current().stanzas[0].recipient])
+
+    users = [threading.Thread(target=use, args=(found,)) for found in seen]
+    for user in users:
+        user.start()
+    try:
+        for number, now in enumerate(sets[1:], 1):
+            recipients.now = now
+            while source.recipients[0] is not now[0]:
+                source.look(reload=True)
+            assert order[source.current().stanzas[0].recipient] == number
+    finally:
+        stopping.set()
+        for user in users:
+            user.join(60)
+    assert all(found == sorted(found) for found in seen)
+    assert all(found for found in seen)
+
+
 class TestFiles:
     @pytest.fixture
     def path(self, tmp_path, identity) -> Path:
@@ -390,6 +419,11 @@ def test_check_recommends_an_escrow_recipient(tmp_path, archive, make_config, id
     assert "escrow: warning: one recipient only" in done.stdout
     assert "keygen --split" in done.stderr
     _replace(tmp_path / "recipients.txt", identity.recipient, PARTNER.recipient)
+    (tmp_path / "recipients.txt").chmod(0o664)
+    (open_file,) = (f for f in cli_json("node", "check", "--config", config) if "mode 0664" in f["text"])
+    assert open_file["warning"]
+    assert "chmod go-w" in open_file["hint"]
+    (tmp_path / "recipients.txt").chmod(0o644)
     findings = {finding["name"]: finding for finding in cli_json("node", "check", "--config", config)}
     assert findings["escrow"]["ok"]
     assert not findings["escrow"]["warning"]
