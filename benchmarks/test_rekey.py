@@ -1,0 +1,92 @@
+"""Re-keying beside ``cp -r`` of the same tree, in the same run, on the same disk.
+
+``pytest benchmarks/test_rekey.py -s`` prints the table and writes benchmarks/results/rekey.json. IOMT_BENCH_REKEY is
+the number of 0.5 MB objects (2,000 unless it is set; they and their copy need room), IOMT_BENCH_FOLDER where they are
+made. Runs take turns, each begins when nothing waits to be written (sync), and the median counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from benchmarks.rekey_load import Load
+
+RESULTS = Path(__file__).with_name("results") / "rekey.json"
+N_OBJECTS = int(os.environ.get("IOMT_BENCH_REKEY", "2000"))
+ROUNDS = 5
+#: What must hold.
+IN_PLACE_TIMES_CP, NEW_FILE_OF_CP, SIZES_APART, TWO_WORKERS = 10.0, 1.5, 1.2, 1.7
+
+
+@pytest.fixture
+def folder(tmp_path):
+    chosen = os.environ.get("IOMT_BENCH_FOLDER")
+    return Path(chosen) if chosen else tmp_path
+
+
+def seconds(job) -> float:
+    os.sync()
+    began = time.perf_counter()
+    job()
+    return time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Objects per second, medians."""
+
+    cp: float
+    in_place: float
+    two_workers: float
+    new_file: float
+    small: float
+    large: float
+
+
+def measure(folder: Path) -> Figures:
+    load, copy = Load.of(folder / "objects", N_OBJECTS, frame_bytes=1 << 19), folder / "copy"
+    # The same number of both, and few, as 50 MB each takes room.
+    small = Load.of(folder / "small", 40, frame_bytes=1 << 19)
+    large = Load.of(folder / "large", 40, frame_bytes=50 << 20)
+    rates: dict[str, list[float]] = {name: [] for name in Figures.__dataclass_fields__}
+    load.rekey()
+    load.rekey(workers=2)
+    for _ in range(ROUNDS):
+        rates["cp"].append(N_OBJECTS / seconds(lambda: subprocess.run(["cp", "-r", load.folder, copy], check=True)))
+        shutil.rmtree(copy)
+        rates["in_place"].append(N_OBJECTS / seconds(load.rekey))
+        rates["two_workers"].append(N_OBJECTS / load.rekey(workers=2))
+        for name, few in (("small", small), ("large", large)):
+            few.rekey()
+            rates[name].append(median(40 / seconds(few.rekey) for _ in range(9)))
+    for _ in range(3):
+        rates["new_file"].append(N_OBJECTS / seconds(lambda: load.rekey(grow=True)))
+    return Figures(**{name: median(found) for name, found in rates.items()})
+
+
+def test_beside_cp(folder):
+    found = measure(folder)
+    table = {
+        "re-wrapped in place, of cp -r": (found.in_place / found.cp, f">= {IN_PLACE_TIMES_CP}"),
+        "as new files, time of cp -r": (found.cp / found.new_file, f"<= {NEW_FILE_OF_CP}"),
+        "0.5 MB over 50 MB, in place": (found.small / found.large, f"<= {SIZES_APART}"),
+        "two workers over one": (found.two_workers / found.in_place, f">= {TWO_WORKERS}"),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"objects": N_OBJECTS, "objects_per_second": vars(found)}, indent=1) + "\n")
+    print(f"\n{N_OBJECTS} objects of 0.5 MB; objects/s: " + ", ".join(f"{k} {v:.0f}" for k, v in vars(found).items()))
+    for name, (ratio, asked) in table.items():
+        print(f"{name:32} {ratio:6.2f}   asked: {asked}")
+    assert found.in_place >= IN_PLACE_TIMES_CP * found.cp
+    assert found.cp <= NEW_FILE_OF_CP * found.new_file
+    assert found.small <= SIZES_APART * found.large
+    assert found.two_workers >= TWO_WORKERS * found.in_place
