@@ -7,13 +7,15 @@ use ``tls://``.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -74,24 +76,10 @@ class Cluster:
         self._held.close()
 
     def _connect(self, held: ExitStack) -> Any:
-        from distributed import Client, LocalCluster
-        from distributed.security import Security
+        from distributed import Client
 
         if self._scheduler is None:
-            security = Security.temporary()
-            cluster = LocalCluster(
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls://",
-                security=security,
-                dashboard_address=None,
-                memory_limit=0,  # one object may need more than an equal share
-                silence_logs=50,
-                scheduler_kwargs={"allowed_failures": 1},  # objects of a batch that kills twice go alone
-            )
-            return held.enter_context(Client(held.enter_context(cluster), security=security, set_as_default=False))
+            return _own_cluster(self._workers, held)
         address = self._scheduler.address
         try:
             client = held.enter_context(
@@ -152,8 +140,7 @@ class Cluster:
         if suspects or any(flight.alone for flight in self._flying.values()):
             if self._flying:
                 return None
-            found = suspects.popleft()
-            return _Flight([Found(replace(found.item, again=True), found.size, found.mtime_ns)], alone=True)
+            return _Flight([suspects.popleft().again()], alone=True)
         if len(self._flying) >= limit:
             return None
         batch = next(stream, None)
@@ -218,6 +205,47 @@ class Cluster:
 def _killer(found: Found) -> Outcome:
     reason = "the process that worked on it was killed, again and again"
     return Outcome(found.item.location, "failed", reason, "often there is too little memory for such an object")
+
+
+def _own_cluster(workers: int, held: ExitStack) -> Any:
+    """Client of a cluster that only this process can talk to: certificates of its own, no pages for browsers."""
+    import dask
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    security = Security.temporary()
+    no_pages: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    with _without_interrupts(), dask.config.set(no_pages):
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=security,
+            dashboard_address=None,
+            memory_limit=0,  # one object may need more than an equal share
+            silence_logs=50,
+            scheduler_kwargs={
+                "allowed_failures": 1,  # objects of a batch that kills twice go alone
+                "dashboard_address": "127.0.0.1:0",
+            },
+        )
+    return held.enter_context(Client(held.enter_context(cluster), security=security, set_as_default=False))
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Threads and processes that begin here never get Ctrl-C: this process is told, and ends them.
+
+    They inherit the mask; what comes meanwhile is delivered afterwards.
+    """
+    resource_tracker.ensure_running()  # starting it later would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # What follows runs in the workers.

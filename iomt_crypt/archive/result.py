@@ -59,8 +59,9 @@ class Targets:
         Results are whole when they are there, and one that an earlier attempt began may be.
         """
         target = self.of(item)
-        again = item.again and not self._results.overwrite
-        if (self._results.resume and store.exists(target)) or (again and _is_object(target)):
+        if item.again and not self._results.overwrite and _is_object(target):
+            return Outcome(item.location, "done", detail={"output": target})
+        if self._results.resume and store.exists(target):
             return Outcome(item.location, "skipped", "done before", detail={"output": target})
         return None
 

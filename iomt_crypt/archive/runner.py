@@ -11,7 +11,7 @@ from typing import Protocol
 
 from iomt_crypt.archive.batch import Pace, batches
 from iomt_crypt.archive.journal import Journal
-from iomt_crypt.archive.operation import Item, Operation, Outcome, Summary
+from iomt_crypt.archive.operation import Operation, Outcome, Summary
 from iomt_crypt.archive.scheduler import Scheduler
 from iomt_crypt.archive.tree import Found, walk
 from iomt_crypt.errors import ConfigurationError
@@ -107,16 +107,10 @@ def _open(
         standing = ledger.standing(found) if ledger is not None else "new"
         if standing == "done":
             pass_by()
-        elif standing == "begun":
-            yield again(found)
+        elif standing in ("begun", "skipped"):  # a result may be what it was skipped for
+            yield found.again()
         else:
             yield found
-
-
-def again(found: Found) -> Found:
-    """The same object, marked as one whose result may be there."""
-    item = found.item
-    return Found(Item(item.location, item.relative, item.named, item.source, again=True), found.size, found.mtime_ns)
 
 
 def _begun(stream: Iterator[Batch], ledger: Journal | None) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -31,6 +31,10 @@ class Found:
     item: Item
     size: int = 0
     mtime_ns: int = 0
+
+    def again(self) -> Found:
+        """The same object, marked as one whose result may be there."""
+        return replace(self, item=replace(self.item, again=True))
 
 
 def walk(sources: Sequence[str], *, exclude: Sequence[str] = (), in_place: bool = False) -> Iterator[Found | Outcome]:

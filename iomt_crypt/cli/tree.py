@@ -78,6 +78,21 @@ class Run:
         show: Callable[[Outcome], None] | None = None,
     ) -> None:
         """Run ``operation`` and tell of it; ``show`` says more about what is done. Exits 1 if any object failed."""
+        try:
+            self._over(sources, operation, words, output, show)
+        except KeyboardInterrupt:
+            again = "the same command goes on" if self.journal else "the next time, --journal"
+            print_error("interrupted", f"what was reported as done is done; {again}")
+            raise typer.Exit(130) from None
+
+    def _over(
+        self,
+        sources: Sequence[str],
+        operation: Operation,
+        words: Words,
+        output: str | None,
+        show: Callable[[Outcome], None] | None,
+    ) -> None:
         from iomt_crypt.archive.runner import run_tree
 
         exclude = [output] if output is not None else []

@@ -1,0 +1,138 @@
+"""Commands over trees, as a user runs them: journal, report, processes, stores, Ctrl-C, progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from object_tree import files, write_objects
+from typer.testing import CliRunner
+
+from iomt_crypt.cli.app import app
+
+PROGRAM = [sys.executable, "-m", "iomt_crypt"]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    made = CliRunner().invoke(app, [str(a) for a in arguments])
+    if made.exception is not None and not isinstance(made.exception, SystemExit):
+        raise made.exception
+    return made.exit_code, made.stdout, made.stderr
+
+
+@pytest.fixture
+def encrypt(tree, tmp_path, identity) -> list[str]:
+    site = str(tmp_path / "site.key")
+    return ["encrypt", "-r", str(identity.recipient), str(tree), "-o", str(tmp_path / "out"), "--site-key", site]
+
+
+def test_journal_and_report(encrypt, tree, tmp_path):
+    (tree / "broken.dcm").write_bytes((tree / "s000" / "i00000.dcm").read_bytes()[:-10])
+    (tree / "notes.txt").write_text("call back on Monday, please, and bring the films" * 4)
+    options = ["--journal", tmp_path / "j", "--report", tmp_path / "r.json"]
+    code, out, err = run(*encrypt, *options)
+    assert (code, out) == (1, "")
+    assert err.endswith("encrypted: 30, 1 skipped, 1 failed\n")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o600
+    assert {k: report[k] for k in ("command", "done", "skipped", "failed", "before", "complete")} == {
+        "command": "encrypt", "done": 30, "skipped": 1, "failed": 1, "before": 0, "complete": True,
+    }  # fmt: skip
+    assert report["objects_per_second"] > 0
+    assert [(Path(o["source"]).name, o["state"]) for o in report["objects"]] == [
+        ("broken.dcm", "failed"),
+        ("notes.txt", "skipped"),
+    ]
+    assert all(o["error"] for o in report["objects"])
+    (tree / "broken.dcm").unlink()
+    code, _, err = run(*encrypt, *options)
+    assert code == 0
+    assert err.endswith("encrypted: 0, 30 before, 1 skipped\n")
+    code, _, err = run(*encrypt, *options, "--json")
+    assert (code, json.loads((tmp_path / "r.json").read_text())["before"]) == (0, 30)
+
+
+def test_a_report_in_the_tree_is_no_object(encrypt, tree):
+    assert run(*encrypt, "--report", tree / "r.json")[2] == "encrypted: 30\n"
+
+
+def test_dry_run(encrypt, tmp_path):
+    assert run(*encrypt, "--dry-run") == (0, "", "would encrypt: 30\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--dry-run", "--journal", "j"],
+        ["--workers", "0"],
+        ["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"],
+        ["--scheduler", "127.0.0.1:1"],
+        ["--scheduler", "tls://127.0.0.1:1"],
+        ["--scheduler", "tcp://127.0.0.1:1", "--tls-ca", "x"],
+    ],
+)
+def test_usage(encrypt, options, tmp_path):
+    code, _, err = run(*encrypt, *options)
+    assert code == 2
+    assert options[-2] in err or options[0] in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_stores(encrypt, tree, tmp_path, key, s3):
+    encrypt[encrypt.index("-o") + 1] = f"{s3}/cli"
+    assert run(*encrypt)[2] == "encrypted: 30\n"
+    code, out, err = run("verify", "-i", key, f"{s3}/cli")
+    assert (code, out.count(": authentic:"), err) == (0, 30, "verified: 30\n")
+    assert run("decrypt", "-i", key, f"{s3}/cli", "-o", tmp_path / "back")[2] == "decrypted: 30\n"
+    assert all((tmp_path / "back" / n).read_bytes() == (tree / n).read_bytes() for n in files(tree))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c(encrypt, tree, tmp_path, workers):
+    """Everything in the terminal's process group gets it, as from a keyboard: two lines, and the next run goes on."""
+    write_objects(tree, 400)
+    command = [*PROGRAM, *encrypt, "--workers", workers, "--journal", str(tmp_path / "j"), "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for _ in range(10):
+        assert process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    hint = "hint: what was reported as done is done; the same command goes on"
+    assert err.splitlines() == ["error: interrupted", hint]
+    told = 10 + len(out.splitlines())
+    code, again, err = run(*encrypt, "--journal", tmp_path / "j", "--json")
+    assert (code, err) == (0, "")
+    assert len(again.splitlines()) <= 400 - told
+    assert [n for n in files(tmp_path / "out") if not n.endswith(".part")] == files(tree)
+
+
+def test_progress_on_a_terminal(encrypt, tmp_path):
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb") as terminal:
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+        process = subprocess.Popen([*PROGRAM, *encrypt], stderr=theirs, env=environment)
+        os.close(theirs)
+        shown = b""
+        try:
+            while block := terminal.read1(4096):
+                shown += block
+        except OSError:  # the other end was closed
+            pass
+        assert process.wait() == 0
+    text = shown.decode()
+    assert "encrypting" in text
+    assert "30/30" in text
+    assert "/s" in text
+    assert text.rstrip().endswith("encrypted: 30")
