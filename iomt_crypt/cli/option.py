@@ -85,4 +85,4 @@ def asker(path: Path | None, *, confirm: bool = False) -> Callable[[str], bytes]
 
     ``confirm`` asks twice for a new passphrase, where a slip of the finger would lock everybody out.
     """
-    return lambda what: passphrase_source(path, confirm=confirm and what == "passphrase", what=what)
+    return lambda what: passphrase_source(path, confirm=confirm and what.endswith("passphrase"), what=what)

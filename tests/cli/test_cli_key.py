@@ -9,6 +9,7 @@ import re
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,6 +19,7 @@ from synthetic import file, image
 from typer.testing import CliRunner
 
 from iomt_crypt.cli.app import app
+from iomt_crypt.cli.option import asker
 from iomt_crypt.errors import IomtCryptError
 from iomt_crypt.seal import fingerprint_text, load_identities, load_recipients, write_identity
 from iomt_crypt.seal import passphrase as locked
@@ -355,6 +357,21 @@ class TestTerminal:
         done = Run("decrypt", "-i", f"passphrase:{folder / 'words'}", folder / "out", "-o", folder / "back")
         assert done.code == 0, done.said
         assert (folder / "back" / "image.dcm").read_bytes() == RAW
+
+    @pytest.mark.parametrize(
+        ("what", "twice"),
+        [("passphrase", True), ("team: passphrase", True), ("PIN of token x", False), ("k.key", False)],
+    )
+    def test_what_is_confirmed(self, what, twice, monkeypatch):
+        """A new passphrase, also in a list of recipients; not a PIN, which is there already."""
+        asked = []
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        monkeypatch.setattr("typer.prompt", lambda label, **options: asked.append((label, options)) or "secret")
+        assert asker(None, confirm=True)(what) == b"secret"
+        [(label, options)] = asked
+        assert (options["confirmation_prompt"], options["hide_input"]) == (twice, True)
+        assert what in label
+        assert not asker(None)(what) or asked[1][1]["confirmation_prompt"] is False
 
     def test_the_prompt_names_the_file(self, folder):
         code, said = typed(folder, [b"open sesame"], "key", "check", "pair.pem")
