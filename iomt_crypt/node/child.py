@@ -24,6 +24,7 @@ from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
 if TYPE_CHECKING:
+    from iomt_crypt.node.epoch import EpochFacts, EpochSource
     from iomt_crypt.node.journal import Journal
 
 # Not __name__: the module runs as __main__.
@@ -99,7 +100,7 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     """Run the receiver until the lifeline ends; ``forwarder`` is called after each object."""
     from iomt_crypt.cipher import warm_up
     from iomt_crypt.dicom import Policy
-    from iomt_crypt.node.epoch import LOOK_S, EpochFacts, EpochSource
+    from iomt_crypt.node.epoch import EpochSource
     from iomt_crypt.node.intake import Intake
     from iomt_crypt.node.receiver import Receiver
     from iomt_crypt.node.recipient import RecipientList, escrow_advice
@@ -131,11 +132,27 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
 
     epochs.on_change(announce)
     _log.info("node ready ae_title=%s host=%s port=%d", node.ae_title, node.host, port)
+    reload = threading.Event()
+    threading.Thread(target=_watch_keys, args=(epochs, reload), name="keys", daemon=True).start()
     while not lifeline.ended():
-        # Not only when an object comes: a broken file should be known before the next one does.
-        epochs.look(reload=lifeline.reload_wanted())
-        own.wait(LOOK_S)
+        if lifeline.reload_wanted():
+            reload.set()
+        own.wait(60.0)
     receiver.close(grace_s=node.grace_seconds * 0.8)
+
+
+def _watch_keys(epochs: EpochSource, reload: threading.Event) -> None:
+    """Look at the keys when no object comes too: a broken file should be known before the next one does.
+
+    In a thread, since a key service that does not answer must not keep the node from ending.
+    """
+    from iomt_crypt.node.epoch import LOOK_S
+
+    while True:
+        asked = reload.wait(LOOK_S)
+        if asked:
+            reload.clear()
+        epochs.look(reload=asked)
 
 
 def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake) -> None:

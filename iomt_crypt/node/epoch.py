@@ -88,13 +88,19 @@ class EpochSource:
 
     def current(self) -> Epoch:
         """The epoch for one more object."""
-        self.look()
+        # While something is wrong an attempt may take as long as a service's time-outs: a thread of the node's own makes
+        # it, and no sender waits for it.
+        if not self._troubles:
+            self.look()
         with self._lock:
             self._n_used += 1
             return self._epoch
 
     def look(self, *, reload: bool = False) -> None:
-        """Change the epoch if it is time to; with ``reload``, read the recipients again in any case."""
+        """Change the epoch if it is time to; with ``reload``, read the recipients again in any case.
+
+        To be called every `LOOK_S` seconds, beside what `current` does.
+        """
         if reload:
             self._reload_wanted = True
         if not self._changing.acquire(blocking=False):

@@ -138,12 +138,17 @@ def test_a_broken_file_changes_nothing(identity, make, clock, caplog, fault, sho
     assert "RECIPIENTS NOT CHANGED" in caplog.text
     assert "S3CR3T" not in caplog.text + told[-1].problem
     # The old recipients' epochs end as they should.
-    epochs = {source.current().id for _ in range(8)}
+    epochs = set()
+    for _ in range(8):
+        source.look()
+        epochs.add(source.current().id)
     assert len(epochs) == 2
     assert source.facts().problem == told[-1].problem != ""
     # Mended: by a later attempt, though the file did not change (the service is back).
     recipients.now = [PARTNER.recipient]
     clock[0] += 5.0
+    assert source.current().id in epochs, "no object waits for an attempt"
+    source.look()
     assert _for(source.current()) == {PARTNER.fingerprint}
     assert told[-1].problem == source.facts().problem == ""
 
@@ -177,8 +182,10 @@ def test_an_epoch_that_cannot_be_wrapped_goes_on(make, clock):
     assert [source.current().id for _ in range(5)] == [first.id] * 5
     assert "the token is away" in source.facts().problem
     moody.is_away = False
-    assert source.current().id == first.id, "not tried at each object"
+    source.look()
+    assert source.current().id == first.id, "not tried at each look"
     clock[0] += 5.0
+    source.look()
     assert source.current().id != first.id
     assert source.facts().problem == ""
 
@@ -341,6 +348,7 @@ def test_recipients_change_while_objects_come_in(tmp_path, archive, make_config,
                 faults.append(error)
                 return
             n_sent[0] += 1
+            stopping.wait(0.02)  # some hundred objects are enough
         sender.close()
 
     def forget() -> int:
