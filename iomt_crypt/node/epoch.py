@@ -88,8 +88,8 @@ class EpochSource:
 
     def current(self) -> Epoch:
         """The epoch for one more object."""
-        # While something is wrong an attempt may take as long as a service's time-outs: a thread of the node's own makes
-        # it, and no sender waits for it.
+        # While something is wrong an attempt may take as long as a service's time-outs. A thread of the node makes it,
+        # so that no sender waits for it.
         if not self._troubles:
             self.look()
         with self._lock:
