@@ -14,13 +14,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-import cbor2
 
 from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
 from iomt_crypt.archive.tree import STATE_FOLDER
@@ -33,6 +32,7 @@ _LEFT = ".left"
 _MAGIC = b"IOMTREDO\0\1"
 _DIGEST_BYTES = 16
 _LARGEST = 1 << 29
+_HEAD = struct.Struct(">QQQLHLL")  # inode, file size, offset, container size; bytes of name, old and new
 
 
 class Change(NamedTuple):
@@ -118,34 +118,26 @@ class Redo:
 
 def _entry(change: Change) -> bytes:
     # The slack's zeros are half of it: they are put back when it is read.
-    fields = [
-        os.fsencode(change.relative),
-        change.inode,
-        change.size,
-        change.offset,
-        len(change.new),
-        change.old.rstrip(b"\0"),
-        change.new.rstrip(b"\0"),
-    ]
-    body = cbor2.dumps(fields)
-    return len(body).to_bytes(4, "big") + hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body
+    name, old, new = os.fsencode(change.relative), change.old.rstrip(b"\0"), change.new.rstrip(b"\0")
+    numbers = change.inode, change.size, change.offset, len(change.new)
+    body = b"".join((_HEAD.pack(*numbers, len(name), len(old), len(new)), name, old, new))
+    return hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body
 
 
 def read_changes(data: bytes) -> list[Change]:
     """The whole entries at the beginning of a redo file; what follows was never relied upon."""
     changes: list[Change] = []
-    if not data.startswith(_MAGIC):
-        return changes
-    position = len(_MAGIC)
-    while position + 4 + _DIGEST_BYTES < len(data):
-        begin = position + 4 + _DIGEST_BYTES
-        end = begin + int.from_bytes(data[position : position + 4], "big")
-        body = data[begin:end]
-        if hashlib.sha256(body).digest()[:_DIGEST_BYTES] != data[position + 4 : begin]:
+    position = len(_MAGIC) if data.startswith(_MAGIC) else len(data)
+    while position + _DIGEST_BYTES + _HEAD.size <= len(data):
+        begin = position + _DIGEST_BYTES
+        inode, size, offset, length, *parts = _HEAD.unpack_from(data, begin)
+        end = begin + _HEAD.size + sum(parts)
+        if hashlib.sha256(data[begin:end]).digest()[:_DIGEST_BYTES] != data[position:begin]:
             break
-        name, inode, size, offset, length, old, new = cbor2.loads(body)
-        change = Change(os.fsdecode(name), inode, size, offset, old.ljust(length, b"\0"), new.ljust(length, b"\0"))
-        changes.append(change)
+        name_at = begin + _HEAD.size
+        old_at, new_at = name_at + parts[0], name_at + parts[0] + parts[1]
+        old, new = (value.ljust(length, b"\0") for value in (data[old_at:new_at], data[new_at:end]))
+        changes.append(Change(os.fsdecode(data[name_at:old_at]), inode, size, offset, old, new))
         position = end
     return changes
 

@@ -152,38 +152,37 @@ class _Walk:
 
         The sizes of values are checked by where they lead: past the end of the file.
         """
-        end, start, window = self._size, self._start, self._window
-        last = start + len(window) - 12
-        while offset < end:
-            if offset > last:
-                start, window = self._move(offset)
-                last = max(offset, start + len(window) - 12)
-            if implicit:
-                group, element, size = _IMPLICIT(window, offset - start)
-                behind, in_short = offset + 8 + size, False
-            else:
-                # As in _explicit_element, for which a call for each element would take as long as all the rest.
-                group, element, vr, size = _EXPLICIT(window, offset - start)
-                behind, in_short = offset + 8 + size, vr in _SHORT_VRS
-                if not in_short:
-                    if vr not in _LONG_VRS:
+        while offset < self._size:
+            start, window = self._move(offset)
+            position = offset - start
+            last = max(position, len(window) - 12)
+            while position <= last:
+                begin, long = position + 8, True
+                if implicit:
+                    group, element, size = _IMPLICIT(window, position)
+                else:
+                    # As in _explicit_element, for which a call for each element would take as long as all the rest.
+                    group, element, vr, size = _EXPLICIT(window, position)
+                    if vr in _SHORT_VRS:
+                        long = False
+                    elif vr in _LONG_VRS:
+                        size = _LENGTH(window, begin)[0]
+                        begin += 4
+                    else:
                         raise _UnusualError
-                    size = _LENGTH(window, offset + 8 - start)[0]
-                    behind = offset + 12 + size
-            tag = group << 16 | element
-            if tag <= previous or size > MAX_HEADER_BYTES:
-                if tag in PIXEL_TAGS and tag > previous:
-                    return offset
-                raise _UnusualError
-            if group >= block.GROUP:
-                if tag in PIXEL_TAGS:
-                    return offset
-                if group == block.GROUP:
-                    if in_short and element > _LAST_CREATOR:
+                tag = group << 16 | element
+                if tag <= previous:
+                    raise _UnusualError
+                if group >= block.GROUP or size > MAX_HEADER_BYTES:
+                    if tag in PIXEL_TAGS:
+                        return start + position
+                    if size > MAX_HEADER_BYTES or (group == block.GROUP and element > _LAST_CREATOR and not long):
                         raise _UnusualError
-                    self._ours[tag] = behind - size, size
-            previous, offset = tag, behind
-        if offset > end:
+                    if group == block.GROUP:
+                        self._ours[tag] = start + begin, size
+                previous, position = tag, begin + size
+            offset = start + position
+        if offset > self._size:
             raise _UnusualError
         return 0
 

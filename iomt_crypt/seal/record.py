@@ -161,20 +161,22 @@ class OpenRecord(NamedTuple):
         AuthenticationError
             What was written does not open again: a defect, and the object must stay as it is.
         """
-        # Not dataclasses.replace(), which takes longer than the cryptography.
-        fields = vars(self.record) | {
+        # Not dataclasses.replace() and not ParsedRecord.of(), which take longer than the cryptography.
+        changed = {
             "epoch_id": epoch.id,
             "wrapped_key": epoch.wrap(self.key.data_key),
             "stanzas": epoch.stanzas,
         }
-        rest = _encode_fields(fields)
+        rest = _encode_fields(vars(self.record) | changed)
         mac = _mac(self.mac_key, rest)
         body = _body(mac, rest)
         fits = size is not None and contained_bytes(body) <= size
         container = contain(body, size=size if fits else None)
-        again = ParsedRecord.of(container)
-        same = again.rest == rest and again.record.mac == mac and again.record.stanzas == epoch.stanzas
-        if not same or epoch.unwrap(again.record.wrapped_key) != self.key.data_key:
+        again = _fields(content(container))
+        if (
+            again != vars(self.record) | changed | {"mac": mac}
+            or epoch.unwrap(again["wrapped_key"]) != self.key.data_key
+        ):
             raise AuthenticationError
         return container
 
@@ -220,13 +222,19 @@ def _encode_fields(fields: dict[str, Any]) -> bytes:
     return cbor2.dumps(ordered)[1:]
 
 
+def _fields(body: bytes) -> dict[str, Any]:
+    """The fields of a record as CBOR has them; raises whatever a hostile body leads to."""
+    fields: dict[str, Any] = cbor2.loads(
+        body, allow_indefinite=False, allow_duplicate_keys=False, max_depth=4, strict_hashable_types=True
+    )
+    fields["stanzas"] = tuple([Stanza(*stanza) for stanza in fields["stanzas"]])
+    fields["layout"] = Layout(**fields["layout"])
+    return fields
+
+
 def _decode(body: bytes) -> Record:
     try:
-        fields = cbor2.loads(
-            body, allow_indefinite=False, allow_duplicate_keys=False, max_depth=4, strict_hashable_types=True
-        )
-        stanzas = tuple(Stanza(*stanza) for stanza in fields.pop("stanzas"))
-        record = Record(stanzas=stanzas, layout=Layout(**fields.pop("layout")), **fields)
+        record = Record(**_fields(body))
         well_formed = _well_formed(record)
     except Exception:  # noqa: BLE001 - whatever a hostile record makes the decoder raise, it is one error
         raise AuthenticationError from None
