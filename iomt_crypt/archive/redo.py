@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
 from iomt_crypt.archive.tree import STATE_FOLDER
 from iomt_crypt.errors import AuthenticationError
-from iomt_crypt.seal.container import content
+from iomt_crypt.seal.container import content, without_slack
 
 FOLDER, DRAFTS = "redo", "drafts"
 BLOCK_BYTES = 512
@@ -43,7 +43,7 @@ class Change(NamedTuple):
     inode, size
         of the file: another file of the same name is not touched
     offset, old, new
-        where, what is there and what is to be there, of equal length
+        where, the container that is there and the one that is to be there, of equal size
     """
 
     relative: str
@@ -118,7 +118,7 @@ class Redo:
 
 def _entry(change: Change) -> bytes:
     # The slack's zeros are half of it: they are put back when it is read.
-    name, old, new = os.fsencode(change.relative), change.old.rstrip(b"\0"), change.new.rstrip(b"\0")
+    name, old, new = os.fsencode(change.relative), without_slack(change.old), without_slack(change.new)
     numbers = change.inode, change.size, change.offset, len(change.new)
     body = b"".join((_HEAD.pack(*numbers, len(name), len(old), len(new)), name, old, new))
     return hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body

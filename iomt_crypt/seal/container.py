@@ -60,3 +60,8 @@ def content(container: bytes) -> bytes:
     ):
         raise AuthenticationError
     return container[_HEAD_BYTES:end]
+
+
+def without_slack(container: bytes) -> bytes:
+    """A container that was parsed or made, to the end of its digest."""
+    return container[: _HEAD_BYTES + int.from_bytes(container[len(_START) : _HEAD_BYTES], "big") + _DIGEST_BYTES]
