@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Key files: what they hold, whether
 @app.command()
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Identity, recipient, share or site key files.")
+        list[str], typer.Argument(metavar="FILE...", help="Identity, recipient, share or site key files; key texts.")
     ],
     as_json: Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def info(
             found = describe(path)
         except KeyMaterialError as error:
             failed = True
-            _failure(shown(str(path)), error, as_json=as_json)
+            _failure(shown(path), error, as_json=as_json)
             continue
         for key in found:
             failed |= bool(key.problem)

@@ -11,6 +11,7 @@ from iomt_crypt.seal import passphrase as locked
 from iomt_crypt.seal.entry import Entry, read_entries
 from iomt_crypt.seal.keyfile import (
     SITE_KEY_PREFIX,
+    load_identities,
 )
 from iomt_crypt.seal.kind import registry
 from iomt_crypt.seal.recipient import Expiring, Identity, Paired, Recipient, fingerprint_text
@@ -48,17 +49,30 @@ class KeyInfo:
     problem: str = ""
 
 
-def describe(path: Path) -> list[KeyInfo]:
-    """What ``path`` holds. Raises KeyMaterialError when it cannot be read or is no key file at all."""
+def describe(value: str | Path) -> list[KeyInfo]:
+    """What a file holds, or a key text is.
+
+    Raises
+    ------
+    KeyMaterialError
+        It cannot be read or is no key file at all; a secret in place of a file's name.
+    """
+    kind = registry.find_kind(str(value))
+    if kind is not None:
+        if registry.is_identity(str(value)) and not kind.names_secret:
+            load_identities([value])
+        return [_describe(Entry(str(value), 0), kind.name, others="")]
+    path = Path(value)
     entries = read_entries(path, secret=False)
+    others = others_may_read(path)
     if not entries:
         raise KeyMaterialError(f"{path}: no key in it")
     if holds_share(entries):
-        return [_describe_share(entries[0], path)]
-    return [_describe(entry, path) for entry in entries]
+        return [_describe_share(entries[0], path, others)]
+    return [_describe(entry, f"{path}, line {entry.line}", others=others) for entry in entries]
 
 
-def _describe_share(entry: Entry, path: Path) -> KeyInfo:
+def _describe_share(entry: Entry, path: Path, others: str) -> KeyInfo:
     notes = entry.notes
     return KeyInfo(
         str(path),
@@ -68,15 +82,15 @@ def _describe_share(entry: Entry, path: Path) -> KeyInfo:
         kind=notes.get("kind", ""),
         fingerprint=notes.get("fingerprint", ""),
         created=notes.get("created", ""),
-        problem=others_may_read(path),
+        problem=others,
     )
 
 
-def _describe(entry: Entry, path: Path) -> KeyInfo:
-    location, created = f"{path}, line {entry.line}", entry.notes.get("created", "")
+def _describe(entry: Entry, location: str, *, others: str) -> KeyInfo:
+    created = entry.notes.get("created", "")
     kind = registry.find_kind(entry.text)
     if entry.text.startswith(SITE_KEY_PREFIX):
-        return KeyInfo(location, "site key", created=created, problem=others_may_read(path))
+        return KeyInfo(location, "site key", created=created, problem=others)
     if locked.is_locked(entry.text):
         notes = entry.notes
         return KeyInfo(
@@ -87,7 +101,7 @@ def _describe(entry: Entry, path: Path) -> KeyInfo:
             recipient=notes.get("recipient", ""),
             created=created,
             locked=True,
-            problem=others_may_read(path),
+            problem=others,
         )
     if kind is None:
         return KeyInfo(location, "unknown", problem="not a key of a known kind")
@@ -95,7 +109,7 @@ def _describe(entry: Entry, path: Path) -> KeyInfo:
         return KeyInfo(location, "identity or recipient", kind=kind.name, created=created)
     secret = registry.is_identity(entry.text)
     info = KeyInfo(location, "identity" if secret else "recipient", kind=kind.name, created=created)
-    return _opened(info, entry, problem=others_may_read(path) if secret else "")
+    return _opened(info, entry, problem=others if secret else "")
 
 
 def _opened(info: KeyInfo, entry: Entry, *, problem: str) -> KeyInfo:

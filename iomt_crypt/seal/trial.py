@@ -60,7 +60,7 @@ def check(value: str, *, ask: AskPassphrase | None, recipients_only: bool = Fals
     if kind is not None:
         if not kind.names_secret and registry.is_identity(value):
             load_identities([value])
-        yield _check(Entry(value, 0), value if kind.names_secret else kind.name, ask, recipients_only)
+        yield _check(Entry(value, 0), kind.name, ask, recipients_only)
         return
     refuse_unknown_scheme(value, "recipient" if recipients_only else "identity")
     entries = read_entries(Path(value), secret=False)

@@ -244,6 +244,10 @@ class TestInfo:
         assert pair["fingerprint"] == certificate["fingerprint"]
         assert none["state"] == "failed"
 
+    def test_a_text(self, identity):
+        [info] = Run("key", "info", identity.recipient, "--json").lines()
+        assert (info["role"], info["fingerprint"]) == ("recipient", fingerprint_text(identity.fingerprint))
+
     def test_problems_are_failures(self, tmp_path, identity):
         write_identity(tmp_path / "k", identity)
         (tmp_path / "k").chmod(0o640)
@@ -324,6 +328,19 @@ def test_a_secret_in_place_of_a_file_is_not_repeated(folder, identity):
                 assert done.code == 1
                 assert secret[20:40] not in done.said.lower()
     assert not (folder / "out").exists()
+
+
+def test_a_passphrase_in_place_of_a_file_is_not_repeated(folder):
+    text = f"passphrase:{PASSPHRASE.decode()}"
+    for command in (
+        ["key", "check", text],
+        ["key", "info", text],
+        ["encrypt", "-r", text, folder / "image.dcm", "-o", folder / "out"],
+        ["decrypt", "-i", text, folder / "image.dcm", "-o", folder / "out"],
+    ):
+        done = Run(*command)
+        assert done.code == (0 if "info" in command else 1)
+        assert PASSPHRASE.decode() not in done.said
 
 
 def typed(folder: Path, answers: list[bytes], *arguments: str) -> tuple[int, bytes]:

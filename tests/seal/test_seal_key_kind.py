@@ -312,6 +312,13 @@ class TestPassphrase:
         with pytest.raises(KeyMaterialError, match="empty"):
             registry.parse_identity(f"passphrase:{secret_file('words', content)}")
 
+    @pytest.mark.parametrize("text", ["correct horse battery", "~/correct horse", "a\0b", "x" * 300])
+    def test_the_passphrase_in_place_of_a_file(self, text):
+        for parse in (registry.parse_recipient, registry.parse_identity):
+            with pytest.raises(KeyMaterialError, match=r"^passphrase:\.\.\. names no file") as caught:
+                parse(f"passphrase:{text}")
+            assert text not in str(caught.value) + caught.value.hint
+
     def test_nobody_to_ask(self):
         for parse in (registry.parse_recipient, registry.parse_identity):
             with pytest.raises(KeyMaterialError, match="nobody can be asked") as caught:

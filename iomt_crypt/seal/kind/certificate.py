@@ -39,7 +39,7 @@ class CertificateRecipient:
         if not isinstance(key, RSAPublicKey):
             raise KeyMaterialError(
                 "the certificate's key is not RSA",
-                hint="CMS key transport needs RSA; 'iomt-crypt keygen' needs nothing",
+                hint="ask for one with an RSA key, or use 'iomt-crypt keygen'",
             )
         if key.key_size < MIN_RSA_BITS:
             raise KeyMaterialError(f"the certificate's RSA key has {key.key_size} bits, at least {MIN_RSA_BITS} needed")

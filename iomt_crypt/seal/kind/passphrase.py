@@ -10,6 +10,7 @@ reader once for all objects of a run.
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -116,13 +117,23 @@ def parse_identity(text: str, ask: AskPassphrase | None) -> PassphraseIdentity:
 def _passphrase(text: str, ask: AskPassphrase | None) -> bytes:
     path = text[len(PREFIX) :]
     if path:
-        return read_secret_line(Path(path).expanduser())
+        return read_secret_line(_file(path))
     if ask is None:
         raise KeyMaterialError(
             "a passphrase is needed and nobody can be asked for it",
             hint=f"{PREFIX}FILE reads it from the first line of a 0600 file",
         )
     return ask("passphrase")
+
+
+def _file(path: str) -> Path:
+    """The path, if something is there; otherwise it may be the passphrase itself, and is not repeated."""
+    if not os.path.lexists(os.path.expanduser(path)):  # noqa: PTH111 - a NUL in it is no error here
+        raise KeyMaterialError(
+            f"{PREFIX}... names no file that is there",
+            hint=f"{PREFIX}FILE names a 0600 file; a passphrase itself is never given in a command line or a list",
+        )
+    return Path(path).expanduser()
 
 
 def _wrapping_key(stretched: bytes, epoch_id: bytes) -> bytes:
