@@ -48,6 +48,7 @@ class Endurance:
 
     def __post_init__(self) -> None:
         self.old, self.new = HpkeIdentity.generate(), [HpkeIdentity.generate() for _ in range(2)]
+        self.told = self.folder / "told.txt"
         self.key, self.recipients = self.folder / "old.key", self.folder / "new.txt"
         write_identity(self.key, self.old)
         self.recipients.write_text("".join(f"{identity.recipient}\n" for identity in self.new))
@@ -56,7 +57,9 @@ class Endurance:
     def start(self) -> subprocess.Popen[bytes]:
         arguments = ["rekey", "-i", self.key, "-r", self.recipients, *self.options, self.tree.folder]
         command = [sys.executable, "-c", _COMMAND, str(self.batch), *map(str, arguments)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        # To a file, as a pipe that nobody reads would stop it after some hundred objects.
+        with self.told.open("wb") as told:
+            return subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
 
     def kill_one(self, chance: random.Random, *, batches: int, seconds: float) -> bool:
         """Start a run and kill it a random number of batches and a random time later; False when it was done before."""
@@ -70,7 +73,7 @@ class Endurance:
         done = process.poll() is not None
         if not done:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
         self.kills += not done
         self._look()
         return not done
@@ -100,8 +103,7 @@ class Endurance:
     def finish(self) -> None:
         """The last run, to the end; then everything is checked."""
         process = self.start()
-        _, told = process.communicate()
-        assert process.returncode == 0, told.decode()
+        assert process.wait() == 0, self.told.read_text()[-2000:]
         self._look()
         assert len(self.settled) == self.n_objects
         for name in self.tree.before:
