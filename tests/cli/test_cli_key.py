@@ -135,6 +135,17 @@ class TestEveryKind:
                 assert not (folder / "back" / "image.dcm").exists()
                 (folder / "out" / "image.dcm").unlink()
 
+    def test_a_passphrase_is_not_retired_by_mistake(self, folder, monkeypatch):
+        """Its stanzas do not tell whose they are: an object that is only under passphrases counts as its own."""
+        monkeypatch.chdir(folder)
+        assert round_trip(folder, ["passphrase:words"], ["-i", "passphrase:words"]).code == 0
+        asked = Run("key", "usage", "-i", "passphrase:words", "out")
+        assert asked.code == 1
+        assert "opened by no other identity" in asked.err
+        own = Run("keygen", "-o", "k").out.strip()
+        Run("rekey", "-i", "passphrase:words", "-r", own, "-r", "passphrase:words", "out")
+        assert Run("key", "usage", "-i", "passphrase:words", "out").code == 0
+
     def test_an_expired_certificate(self, folder, certified):
         (folder / "old.pem").write_text(certified.certificate(start=NOW - 9 * DAY, end=NOW - DAY))
         done = Run("encrypt", "-r", folder / "old.pem", folder / "image.dcm", "-o", folder / "out")

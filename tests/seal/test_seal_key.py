@@ -146,7 +146,7 @@ class TestPassphrase:
         found = load_identities([tmp_path / "key"], ask=lambda path: asked.append(path) or b"secret")
         assert found[0].fingerprint == identity.fingerprint
         assert asked == [str(tmp_path / "key")]
-        with pytest.raises(KeyMaterialError, match="key, line 6: wrong passphrase$"):
+        with pytest.raises(KeyMaterialError, match=r"key, line 6: wrong passphrase$"):
             load_identities([tmp_path / "key"], ask=lambda _: b"Secret")
         with pytest.raises(KeyMaterialError, match="nobody can be asked"):
             load_identities([tmp_path / "key"])
