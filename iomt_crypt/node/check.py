@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
-from iomt_crypt.node.recipient import RecipientList, escrow_advice
+from iomt_crypt.node.recipient import RecipientList, escrow_advice, expiry_advice
 from iomt_crypt.node.spool import Spool, sync_folder
 from iomt_crypt.node.transport import configure_pynetdicom
 from iomt_crypt.seal import Epoch, fingerprint_text, load_or_create_site_key, load_recipients
@@ -44,7 +44,7 @@ def check(config: NodeConfig) -> Iterator[Finding]:
         try:
             yield Finding(name, True, run(config))
             if name == "recipients":
-                yield _escrow(config)
+                yield from _advice(config)
                 yield from _open_files(config)
         except IomtCryptError as error:
             yield Finding(name, False, str(error), error.hint)
@@ -59,11 +59,15 @@ def _recipients(config: NodeConfig) -> str:
     return f"{len(recipients)} can decrypt: {', '.join(fingerprint_text(r.fingerprint) for r in recipients)}"
 
 
-def _escrow(config: NodeConfig) -> Finding:
-    advice = escrow_advice(load_recipients(config.keys.recipients))
+def _advice(config: NodeConfig) -> Iterator[Finding]:
+    recipients = load_recipients(config.keys.recipients)
+    advice = escrow_advice(recipients)
     if advice is None:
-        return Finding("escrow", True, "more than one recipient")
-    return Finding("escrow", True, *advice, warning=True)
+        yield Finding("escrow", True, "more than one recipient")
+    else:
+        yield Finding("escrow", True, *advice, warning=True)
+    for text, hint in expiry_advice(recipients):
+        yield Finding("recipients", True, text, hint, warning=True)
 
 
 def _open_files(config: NodeConfig) -> Iterator[Finding]:

@@ -29,6 +29,8 @@ def _network(text: str) -> str:
     return text
 
 
+_PASSPHRASE_FILE = "passphrase:"  # noqa: S105 - the kind, not one
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Network = Annotated[str, AfterValidator(_network)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, strict=False)]
@@ -171,9 +173,10 @@ def _with_absolute_paths(config: NodeConfig, base: Path) -> NodeConfig:
     spool = config.spool.model_copy(update={"folder": base / config.spool.folder.expanduser()})
     recipients = []
     for value in config.keys.recipients:
-        candidate = str(base / Path(value).expanduser())
+        scheme = _PASSPHRASE_FILE if value.startswith(_PASSPHRASE_FILE) else ""
+        candidate = str(base / Path(value.removeprefix(scheme)).expanduser())
         # os.path.isfile, because Path.is_file raises when the value is a recipient text longer than a file name can be.
-        recipients.append(candidate if os.path.isfile(candidate) else value)  # noqa: PTH113
+        recipients.append(scheme + candidate if os.path.isfile(candidate) else value)  # noqa: PTH113
     keys = config.keys.model_copy(
         update={"site_key": base / config.keys.site_key.expanduser(), "recipients": recipients}
     )

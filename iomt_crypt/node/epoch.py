@@ -16,6 +16,7 @@ from typing import Protocol
 
 from iomt_crypt.errors import IomtCryptError
 from iomt_crypt.node.backoff import Backoff
+from iomt_crypt.node.recipient import expiry_advice
 from iomt_crypt.seal import Epoch, Recipient, fingerprint_text
 
 _log = logging.getLogger(__name__)
@@ -177,6 +178,8 @@ class EpochSource:
             len(recipients),
             ",".join(fingerprint_text(recipient.fingerprint) for recipient in recipients),
         )
+        for text, hint in expiry_advice(recipients):
+            _log.warning("%s (hint: %s)", text, hint)
 
     def _note(self, what: str, text: str) -> None:
         before = self._troubles.get(what)

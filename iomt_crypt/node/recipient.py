@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from iomt_crypt.seal import Recipient, load_recipients
+from iomt_crypt.seal import Recipient, fingerprint_text, load_recipients
+from iomt_crypt.seal.recipient import Expiring
 
 # A file that was touched a moment ago may be half written. One that stays as it is for so long is taken as whole.
 _SETTLED_S = 2.0
+_EXPIRY_DAYS = 30
 
 _State = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -73,3 +76,19 @@ def escrow_advice(recipients: Sequence[Recipient]) -> tuple[str, str] | None:
         "add an escrow recipient, whose identity lies in a safe in shares of which some are enough: "
         "'iomt-crypt keygen --split 3/5 --shares DIR', and its recipient into keys.recipients",
     )
+
+
+def expiry_advice(recipients: Sequence[Recipient]) -> list[tuple[str, str]]:
+    """What to say, and what to do, about each recipient that expires within 30 days.
+
+    A running node goes on with one that has expired; it could not be started with it.
+    """
+    now = datetime.now(UTC)
+    found = []
+    for recipient in recipients:
+        if isinstance(recipient, Expiring) and (days := (recipient.not_after - now).days) < _EXPIRY_DAYS:
+            name = f"recipient {fingerprint_text(recipient.fingerprint)}"
+            text = f"{name} expires in {days} days" if recipient.not_after > now else f"{name} has expired"
+            hint = "put its owner's new certificate into keys.recipients: the node cannot start with an expired one"
+            found.append((text, hint))
+    return found

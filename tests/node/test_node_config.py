@@ -40,6 +40,12 @@ def test_minimal_file_gets_defaults_and_absolute_paths(tmp_path):
     assert str(config.destination.peer) == "ARCHIVE@archive.example:104"
 
 
+def test_a_passphrase_file_is_found_beside_the_configuration(tmp_path):
+    (tmp_path / "words").write_text("x")
+    config = _load(tmp_path, MINIMAL.replace('"recipients.txt"', '"passphrase:words", "passphrase:missing"'))
+    assert config.keys.recipients == [f"passphrase:{tmp_path / 'words'}", "passphrase:missing"]
+
+
 def test_recipient_text_longer_than_a_file_name_stays_text(tmp_path):
     text = "iomtpk1" + "a" * 2000
     assert _load(tmp_path, MINIMAL.replace("recipients.txt", text)).keys.recipients == [text]

@@ -8,14 +8,18 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import load_pem_x509_certificate
+from key_material import DAY, NOW, Certified
 from node_harness import cli, cli_json, dataset, opened, uid, write_object
 
 from iomt_crypt.errors import KeyMaterialError, NetworkError, NoMatchingIdentityError
 from iomt_crypt.node.epoch import LOOK_S, EpochSource
 from iomt_crypt.node.peer import Peer
-from iomt_crypt.node.recipient import RecipientList
+from iomt_crypt.node.recipient import RecipientList, expiry_advice
 from iomt_crypt.node.sender import Sender
 from iomt_crypt.seal import HpkeIdentity, fingerprint_text
+from iomt_crypt.seal.kind.certificate import CertificateRecipient
 from iomt_crypt.seal.recipient import Stanza
 
 PARTNER = HpkeIdentity.generate()
@@ -436,3 +440,28 @@ def test_check_recommends_an_escrow_recipient(tmp_path, archive, make_config, id
     assert findings["escrow"]["ok"]
     assert not findings["escrow"]["warning"]
     assert fingerprint_text(PARTNER.fingerprint) in findings["recipients"]["text"]
+
+
+@pytest.mark.parametrize(("days", "text"), [(10, "expires in 9 days"), (31, None)])
+def test_a_certificate_that_expires_soon_is_told(tmp_path, archive, make_config, identity, caplog, days, text):
+    certificate = Certified(rsa.generate_private_key(65537, 2048)).certificate(end=NOW + days * DAY)
+    (tmp_path / "team.pem").write_text(certificate)
+    config = make_config(archive.port, keys={"recipients": ["recipients.txt", "team.pem"]})
+    findings = cli_json("node", "check", "--config", config)
+    told = [f["text"] for f in findings if f["warning"]]
+    recipients = RecipientList([str(tmp_path / "team.pem")])
+    with caplog.at_level("WARNING"):
+        EpochSource(recipients, n_objects=1, hours=1)
+    if text is None:
+        assert told == []
+        assert caplog.messages == []
+    else:
+        assert [text in sentence for sentence in (*told, *caplog.messages)] == [True, True]
+
+
+def test_an_expired_certificate_is_told():
+    certificate = Certified(rsa.generate_private_key(65537, 2048)).certificate(start=NOW - 9 * DAY, end=NOW - DAY)
+    recipient = CertificateRecipient(load_pem_x509_certificate(certificate.encode("ascii")))
+    ((text, hint),) = expiry_advice([recipient])
+    assert text == f"recipient {fingerprint_text(recipient.fingerprint)} has expired"
+    assert "new certificate" in hint
