@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iomt_crypt.archive.batch import Pace
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item
 from iomt_crypt.archive.redo import Recovered, recover
@@ -47,6 +48,10 @@ class RekeyOperation:
 
     def fingerprint(self) -> str:
         return f"rekey to {self.recipients.fingerprint()}, rotate {self.rotate}, dry run {self.dry_run}"
+
+    def pace(self) -> Pace:
+        """Long batches where an object takes no time: at the end of each, the disk is waited for."""
+        return Pace() if self.rotate else Pace(target_s=1.5, first=256)
 
     def open(self) -> RekeyWorker:
         return RekeyWorker(

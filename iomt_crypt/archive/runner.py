@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -63,8 +64,7 @@ def run_tree(
         The cluster is gone. What was reported is in the journal.
     """
     began = time.monotonic()
-    distributed = workers > 1 or scheduler is not None
-    _check_stores(sources, exclude, distributed=distributed)
+    _check_options(sources, exclude, workers, scheduler)
     ledger = Journal(journal, operation, sources) if journal is not None else None
     kept = [*exclude, *(f"{journal}{end}" for end in ("", "-wal", "-shm") if journal is not None)]
     totals: Counter[str] = Counter()
@@ -77,22 +77,32 @@ def run_tree(
         totals["before"] += 1
         passed()
 
-    with ledger or nullcontext(), _executor(operation, workers, scheduler) as executor:
-        pace = Pace()
+    pace = Pace()
+    with ledger or nullcontext():
         walked = walk(sources, exclude=kept, in_place=getattr(operation, "in_place", False))
         stream = _begun(batches(_open(walked, ledger, tell, pass_by), pace), ledger)
-        for batch, outcomes in executor.map(stream, pace):
-            if ledger is not None:
-                ledger.finish(batch, outcomes)
-            for outcome in outcomes:
-                tell(outcome)
+        first = next(stream, None)
+        if first is not None:  # else no key has to be asked for, and no process started
+            with _executor(operation, workers, scheduler) as executor:
+                for batch, outcomes in executor.map(chain([first], stream), pace):
+                    if ledger is not None:
+                        ledger.finish(batch, outcomes)
+                    for outcome in outcomes:
+                        tell(outcome)
     return Summary(
         totals["done"], totals["skipped"], totals["failed"], time.monotonic() - began, before=totals["before"]
     )
 
 
-def _check_stores(sources: Sequence[str], outputs: Sequence[str], *, distributed: bool) -> None:
-    if distributed and any(url.startswith("memory://") for url in (*sources, *outputs)):
+def _check_options(
+    sources: Sequence[str], outputs: Sequence[str], workers: int, scheduler: str | Scheduler | None
+) -> None:
+    if workers < 1:
+        raise ConfigurationError(f"workers must be at least 1, got {workers}")
+    if workers > 1 and scheduler is not None:
+        raise ConfigurationError("both workers and a scheduler are given", hint="a cluster has its own workers")
+    spread = workers > 1 or scheduler is not None
+    if spread and any(url.startswith("memory://") for url in (*sources, *outputs)):
         raise ConfigurationError("memory:// is seen by one process only", hint="leave --workers and --scheduler out")
 
 
@@ -123,12 +133,8 @@ def _begun(stream: Iterator[Batch], ledger: Journal | None) -> Iterator[Batch]:
 def _executor(
     operation: Operation, workers: int, scheduler: str | Scheduler | None
 ) -> AbstractContextManager[Executor]:
-    if workers < 1:
-        raise ConfigurationError(f"workers must be at least 1, got {workers}")
     if workers == 1 and scheduler is None:
         return _Here(operation)
-    if workers > 1 and scheduler is not None:
-        raise ConfigurationError("both workers and a scheduler are given", hint="a cluster has its own workers")
     from iomt_crypt.archive.cluster import Cluster
 
     return Cluster(operation, workers, Scheduler(scheduler) if isinstance(scheduler, str) else scheduler)
