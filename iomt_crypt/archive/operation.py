@@ -1,7 +1,7 @@
 """The seam between work on one object and work on a tree of millions.
 
 An `Operation` says what is done; it is small, travels to other processes, and shows no secret. It opens a `Worker`,
-which does it: one for each process and run, so that keys are loaded and epochs opened once.
+which does it: one for each process of a run, so that keys are loaded and epochs opened once.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Worker(Protocol):
 class Operation(Protocol):
     """What is done to each object. Work is idempotent: a batch may be run again after a crash.
 
-    An operation that carries passphrases has an attribute ``secret`` that is True; such a one is sent to processes of
-    this machine and over TLS only.
+    Two attributes may be left out. ``secret`` is True for one that carries passphrases: it is sent to processes of this
+    machine and over TLS only. ``in_place`` is True for one that changes objects: sources that are links are refused.
     """
 
     @property
@@ -93,4 +93,4 @@ class Operation(Protocol):
         """Equal for runs whose results are interchangeable; a journal goes on only with an equal one."""
 
     def open(self) -> Worker:
-        """The worker of this process. Called once for each process and run."""
+        """A worker. Called once in a run for each process, or each thread of it, that has something to do."""

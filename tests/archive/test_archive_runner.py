@@ -107,6 +107,20 @@ class TestJournal:
         write_objects(tree, 2, start=30)
         assert told.run(operation, tree, journal=journal).done == 2
 
+    def test_nothing_is_opened_for_nothing(self, tree, tmp_path, told):
+        class Opened(TestFaults.Broken):
+            times = 0
+
+            def open(self):
+                Opened.times += 1
+                return super().open()
+
+        (tree / "s000" / "i00001.dcm").unlink()
+        operation, journal = Opened(RuntimeError()), tmp_path / "j"
+        for _ in range(2):
+            assert told.run(operation, tree, journal=journal).failed == 0
+        assert Opened.times == 1
+
     def test_failures_are_tried_again(self, tree, tmp_path, encryption, told):
         broken = tree / "s000" / "i00001.dcm"
         whole = broken.read_bytes()
