@@ -75,16 +75,33 @@ def main() -> None:
     print(f"{report.DOCUMENT.name} written")
 
 
-def in_parallel(title: str, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> dict[Any, Any]:
-    """Run tasks on all cores with a progress bar; results by task."""
+def in_parallel(
+    title: str, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], kept: Path | None = None
+) -> dict[Any, Any]:
+    """Run tasks on all cores with a progress bar; results by task.
+
+    With ``kept``, results (of JSON) go to that file one by one, and what is there already is not run again.
+    """
     tasks = list(tasks)
-    found = {}
+    found = _read_kept(kept) if kept is not None else {}
+    left = [task for task in tasks if task not in found]
     with Progress() as progress, ProcessPoolExecutor(os.cpu_count()) as pool:
-        bar = progress.add_task(title, total=len(tasks))
-        for future in as_completed(futures := {pool.submit(function, *task): task for task in tasks}):
-            found[futures[future]] = future.result()
+        bar = progress.add_task(title, total=len(tasks), completed=len(tasks) - len(left))
+        for future in as_completed(futures := {pool.submit(function, *task): task for task in left}):
+            task, result = futures[future], future.result()
+            found[task] = result
+            if kept is not None:
+                with kept.open("a") as file:
+                    file.write(json.dumps([task, result]) + "\n")
             progress.advance(bar)
     return {task: found[task] for task in tasks}
+
+
+def _read_kept(path: Path) -> dict[Any, Any]:
+    if not path.exists():
+        return {}
+    with path.open() as file:
+        return {tuple(task): result for task, result in map(json.loads, file)}
 
 
 def sp800_22() -> dict[str, Any]:
@@ -163,9 +180,12 @@ def _megabytes(stream: Iterator[bytes], size: int) -> Iterator[bytes]:
 def dieharder() -> dict[str, Any]:
     """Run the chosen tests of dieharder on each long stream; those that it calls weak once more on fresh data."""
     tasks = [(name, test, length, 1) for name in LONG for test, length in DIEHARDER]
-    first = in_parallel("dieharder", one_dieharder, tasks)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    kept = RESULTS / "dieharder.jsonl"
+    first = in_parallel("dieharder", one_dieharder, tasks, kept)
     weak = [task for task, rows in first.items() if any(row["assessment"] != "PASSED" for row in rows)]
-    second = in_parallel("dieharder, again", one_dieharder, ((*task[:3], 2) for task in weak))
+    second = in_parallel("dieharder, again", one_dieharder, ((*task[:3], 2) for task in weak), kept)
+    kept.unlink()
     return {
         name: {
             "first": [row for task, rows in first.items() if task[0] == name for row in rows],
