@@ -137,17 +137,16 @@ def one_sequence(name: str, number: int, index: int, tests: tuple[str, ...] | No
 def structure() -> dict[str, Any]:
     """Structural tests on long streams: ours, a control that must pass, and lanes without veil, which must not."""
     tasks = [(name, index) for name, n_keys in STRUCTURE_KEYS.items() for index in range(n_keys)]
-    found = in_parallel("structure", one_structure, tasks)
+    kept = RESULTS / "structure.jsonl"
+    found = in_parallel("structure", one_structure, tasks, kept)
+    kept.unlink()
     return {
         "bytes": STRUCTURE_STEPS * 512,
-        "streams": {
-            name: [[row.to_dict() for row in rows] for (of, _), rows in found.items() if of == name]
-            for name in STRUCTURE_KEYS
-        },
+        "streams": {name: [rows for (of, _), rows in found.items() if of == name] for name in STRUCTURE_KEYS},
     }
 
 
-def one_structure(name: str, index: int) -> list[Result]:
+def one_structure(name: str, index: int) -> list[dict[str, Any]]:
     """Run the structural tests on one long stream."""
     words = np.empty((STRUCTURE_STEPS, 128), np.uint32)
     if name == "AES-256-CTR":
@@ -156,7 +155,7 @@ def one_structure(name: str, index: int) -> list[Result]:
             words[start : start + 8192] = np.frombuffer(next(stream), np.uint32).reshape(8192, 128)
     else:
         LaneStream.of(key_of(name, 1, index), veiled=name == "key stream").fill(words)
-    return examine_lanes(words)
+    return [row.to_dict() for row in examine_lanes(words)]
 
 
 def ent() -> dict[str, Any]:
@@ -180,7 +179,6 @@ def _megabytes(stream: Iterator[bytes], size: int) -> Iterator[bytes]:
 def dieharder() -> dict[str, Any]:
     """Run the chosen tests of dieharder on each long stream; those that it calls weak once more on fresh data."""
     tasks = [(name, test, length, 1) for name in LONG for test, length in DIEHARDER]
-    RESULTS.mkdir(parents=True, exist_ok=True)
     kept = RESULTS / "dieharder.jsonl"
     first = in_parallel("dieharder", one_dieharder, tasks, kept)
     weak = [task for task, rows in first.items() if any(row["assessment"] != "PASSED" for row in rows)]
