@@ -171,6 +171,9 @@ def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
         error = storage_error(cause, str(path))
         raise error from cause
     try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            # Somebody who may write to the tree must not have us write for them.
+            return [Recovered(str(path), "left", "it belongs to another user, who can recover it")]
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open(descriptor, "rb", closefd=False) as file:
             changes = read_changes(file.read(_LARGEST))

@@ -19,6 +19,7 @@ from iomt_crypt.errors import DiskFullError, InputError, IomtCryptError, Storage
 
 _OPEN_FOLDERS = 64
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_NAMES = frozenset(("", ".", ".."))
 _NOT_HERE = (errno.ELOOP, errno.ENOTDIR)
 
 
@@ -41,9 +42,11 @@ class Folder:
         Raises
         ------
         OSError
-            ELOOP or ENOTDIR: a link is on the way.
+            ELOOP or ENOTDIR: a link is on the way, or a step that leads out of the tree.
         """
         below, _, name = relative.rpartition("/")
+        if name in _NO_NAMES:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.folder(below))
 
     def folder(self, below: str) -> int:
@@ -55,6 +58,8 @@ class Folder:
             self._below.move_to_end(below)
             return descriptor
         above, _, name = below.rpartition("/")
+        if name in _NO_NAMES:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.folder(above))
         self._below[below] = descriptor
         if len(self._below) > _OPEN_FOLDERS:

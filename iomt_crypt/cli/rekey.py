@@ -26,7 +26,7 @@ from iomt_crypt.cli.option import (
     asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
-from iomt_crypt.errors import KeyMaterialError
+from iomt_crypt.errors import KeyMaterialError, StorageError
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.key import KeySource
@@ -129,7 +129,10 @@ def _own_journal(run: Run, sources: Sequence[str], *, wanted: bool) -> Iterator[
         yield run
         return
     folder = (local[0] if local[0].is_dir() else local[0].parent) / ".iomt-crypt"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror})", hint="--journal FILE elsewhere") from error
     journal = folder / "rotate.journal"
     yield replace(run, journal=journal)
     for end in ("", "-wal", "-shm"):

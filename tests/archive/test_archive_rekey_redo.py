@@ -169,6 +169,24 @@ def test_what_is_no_longer_the_same_file_is_left(how, tree, folder, old, new):
     assert (path.read_bytes() if path.exists() else None) == before
 
 
+@pytest.mark.parametrize("name", ["../outside.dcm", "study0/../../outside.dcm", "./x/..", "..", "/etc/hostname"])
+def test_a_redo_file_leads_nowhere_else(name, tree, folder, old, new, tmp_path):
+    outside = tmp_path / "outside.dcm"
+    outside.write_bytes(tree.before["study0/00000.dcm"])
+    change = change_of(tree, "study0/00000.dcm", old, new)
+    cut_off(folder, change._replace(relative=name, inode=outside.stat().st_ino))
+    assert [r.state for r in recover(folder)] == ["left"]
+    assert outside.read_bytes() == tree.before["study0/00000.dcm"]
+
+
+def test_the_redo_file_of_another_user_is_left(tree, folder, old, new, monkeypatch):
+    path = cut_off(folder, change_of(tree, "study0/00000.dcm", old, new))
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    assert [(r.state, r.location) for r in recover(folder)] == [("left", str(path))]
+    assert tree.untouched("study0/00000.dcm")
+    assert path.exists()
+
+
 def test_the_redo_file_of_a_living_process_is_refused(tree, folder, old, new):
     change = change_of(tree, "study0/00000.dcm", old, new)
     file = Redo(folder)
