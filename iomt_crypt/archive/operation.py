@@ -44,6 +44,8 @@ class Outcome:
         why it was skipped or failed, and what can be done about it
     detail
         what ``--json`` adds; can be written as JSON
+    before
+        skipped because what an earlier run made is there
     """
 
     location: str
@@ -51,6 +53,7 @@ class Outcome:
     reason: str = ""
     hint: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
+    before: bool = False
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def _not_ours(descriptor: int) -> NotEncryptedError:
 
 
 def _before(item: Item) -> Outcome:
-    return Outcome(item.location, "skipped", "done before: it has exactly these recipients")
+    return Outcome(item.location, "skipped", "done before: it has exactly these recipients", before=True)
 
 
 def _failure(item: Item, error: IomtCryptError) -> Outcome:

@@ -62,7 +62,7 @@ class Targets:
         if item.again and not self._results.overwrite and _is_object(target):
             return Outcome(item.location, "done", detail={"output": target})
         if self._results.resume and store.exists(target):
-            return Outcome(item.location, "skipped", "done before", detail={"output": target})
+            return Outcome(item.location, "skipped", "done before", detail={"output": target}, before=True)
         return None
 
     def of(self, item: Item) -> str:

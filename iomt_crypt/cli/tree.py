@@ -96,9 +96,12 @@ class Run:
         from iomt_crypt.archive.runner import run_tree
 
         exclude = [output] if output is not None else []
+        n_before = 0
         with _ReportFile(self.report, operation.name) as file, _Bar(sources, exclude, words.label) as bar:
 
             def tell(outcome: Outcome) -> None:
+                nonlocal n_before
+                n_before += outcome.before
                 self._tell(outcome, show)
                 file.add(outcome)
                 bar.advance()
@@ -114,10 +117,14 @@ class Run:
                 passed=bar.advance,
             )
             file.finish(summary)
+        if n_before:
+            print_note(f"skipped: {n_before} that were done before")
         self._sum_up(summary, words)
 
     def _tell(self, outcome: Outcome, show: Callable[[Outcome], None] | None) -> None:
-        if outcome.state == "skipped":
+        if outcome.before:
+            pass  # summed up in one line at the end: of a million there are many
+        elif outcome.state == "skipped":
             print_note(f"skipped: {outcome.location}: {outcome.reason}")
         elif outcome.state == "failed":
             print_failure(outcome.location, outcome.reason, outcome.hint)

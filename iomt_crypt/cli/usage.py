@@ -88,7 +88,7 @@ def _show(found: Usage) -> None:
     for name, n_objects in found.recipients.most_common():
         table.add_row(name, found.kinds[name], str(n_objects))
     stdout.print(table)
-    stdout.print(f"{len(found.epochs)} epochs, {found.n_objects} objects")
+    stdout.print(f"objects: {found.n_objects}, epochs: {len(found.epochs)}")
     if found.retiring and not found.n_stranded:
         print_note("can be retired: every object has another recipient")
     elif found.retiring:
