@@ -16,6 +16,7 @@ from iomt_crypt.seal.kind.x25519 import X25519Identity
 _PEOPLE = (HpkeIdentity.generate(), X25519Identity.generate())
 TEXTS = [(str(i.recipient), registry.parse_recipient) for i in _PEOPLE]
 TEXTS += [(i.secret_text(), registry.parse_identity) for i in _PEOPLE]
+_NAMES = ("hpke recipient", "x25519 recipient", "hpke identity", "x25519 identity")
 _ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \t\n\u017f\u0131\u00e9"
 
 
@@ -27,7 +28,7 @@ def refused(parse, text: str, secret: str) -> None:
     assert not any(body[n : n + 12] in shown for n in range(len(body) - 12))
 
 
-@pytest.mark.parametrize(("text", "parse"), TEXTS)
+@pytest.mark.parametrize(("text", "parse"), TEXTS, ids=_NAMES)
 class TestMutations:
     @given(data=st.data())
     def test_a_character_changed(self, text, parse, data):
