@@ -101,7 +101,13 @@ def test_ctrl_c(encrypt, tree, tmp_path, workers):
     write_objects(tree, 250)
     command = [*PROGRAM, *encrypt, "--workers", workers, "--journal", str(tmp_path / "j"), "--json"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, it is ignored; and so it would be in the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     for _ in range(10):
