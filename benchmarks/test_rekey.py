@@ -22,6 +22,7 @@ from benchmarks.rekey_load import Load
 
 RESULTS = Path(__file__).with_name("results") / "rekey.json"
 N_OBJECTS = int(os.environ.get("IOMT_BENCH_REKEY", "2000"))
+N_SIZED = 150
 ROUNDS = 5
 #: What must hold.
 IN_PLACE_TIMES_CP, NEW_FILE_OF_CP, SIZES_APART, TWO_WORKERS = 10.0, 1.5, 1.2, 1.7
@@ -54,9 +55,9 @@ class Figures:
 
 def measure(folder: Path) -> Figures:
     load, copy = Load.of(folder / "objects", N_OBJECTS, frame_bytes=1 << 19), folder / "copy"
-    # The same number of both, and few, as 50 MB each takes room.
-    small = Load.of(folder / "small", 40, frame_bytes=1 << 19)
-    large = Load.of(folder / "large", 40, frame_bytes=50 << 20)
+    # The same number of both: few, as 50 MB each takes room, and enough not to measure the waits for the disk alone.
+    small = Load.of(folder / "small", N_SIZED, frame_bytes=1 << 19)
+    large = Load.of(folder / "large", N_SIZED, frame_bytes=50 << 20)
     rates: dict[str, list[float]] = {name: [] for name in Figures.__dataclass_fields__}
     load.rekey()
     load.rekey(workers=2)
@@ -67,7 +68,7 @@ def measure(folder: Path) -> Figures:
         rates["two_workers"].append(N_OBJECTS / load.rekey(workers=2))
         for name, few in (("small", small), ("large", large)):
             few.rekey()
-            rates[name].append(median(40 / seconds(few.rekey) for _ in range(9)))
+            rates[name].append(median(N_SIZED / seconds(few.rekey) for _ in range(3)))
     for _ in range(3):
         rates["new_file"].append(N_OBJECTS / seconds(lambda: load.rekey(grow=True)))
     return Figures(**{name: median(found) for name, found in rates.items()})
