@@ -164,12 +164,11 @@ def test_access_lists(tmp_path, archive, make_config, run_node):
     first, second = (Client(here, calling_ae_title="MODALITY", timeouts=limits) for _ in range(2))
     first.echo()
     for peer, aet in ((here, "STRANGER"), (Peer("OTHER", "127.0.0.1", node.port), "MODALITY")):
-        # The node closes right behind its answer; seldom the close overtakes it in the caller, who then saw no answer.
-        with pytest.raises(NetworkError, match="rejected|did not answer the association request"):
+        with pytest.raises(NetworkError, match="rejected"):
             Client(peer, calling_ae_title=aet, timeouts=limits).echo()
     # The associations just rejected count until their threads have ended.
     wait_until(lambda: _echoes(second))
-    with pytest.raises(NetworkError, match="rejected|did not answer the association request"):
+    with pytest.raises(NetworkError, match="rejected"):
         Client(here, calling_ae_title="MODALITY", timeouts=limits).echo()
     first.release()
     second.release()
