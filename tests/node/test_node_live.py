@@ -159,7 +159,7 @@ def test_access_lists(tmp_path, archive, make_config, run_node):
         },
     )
     node = run_node(config)
-    limits = Timeouts(connect_s=10, answer_s=10)
+    limits = Timeouts(connect_s=60, answer_s=60)
     here = Peer("IOMTCRYPT", "127.0.0.1", node.port)
     first, second = (Client(here, calling_ae_title="MODALITY", timeouts=limits) for _ in range(2))
     first.echo()
