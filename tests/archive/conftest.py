@@ -24,6 +24,18 @@ def tree(tmp_path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.fixture(scope="module")
+def old() -> HpkeIdentity:
+    """Who can open the objects before they are re-keyed."""
+    return HpkeIdentity.generate()
+
+
+@pytest.fixture(scope="module")
+def new() -> list[HpkeIdentity]:
+    """Who can afterwards."""
+    return [HpkeIdentity.generate() for _ in range(2)]
+
+
 @pytest.fixture
 def key(tmp_path, identity: HpkeIdentity) -> Path:
     path = tmp_path / "identity.key"

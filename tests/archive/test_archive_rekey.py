@@ -35,16 +35,6 @@ from iomt_crypt.seal import Epoch, HpkeIdentity, fingerprint_text, write_identit
 from tests import synthetic
 
 
-@pytest.fixture(scope="module")
-def old() -> HpkeIdentity:
-    return HpkeIdentity.generate()
-
-
-@pytest.fixture(scope="module")
-def new() -> list[HpkeIdentity]:
-    return [HpkeIdentity.generate() for _ in range(2)]
-
-
 @pytest.fixture
 def tree(tmp_path, old):
     return write_tree(tmp_path / "tree", 12, [old])
