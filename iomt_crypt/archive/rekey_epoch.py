@@ -58,11 +58,15 @@ def _note(folder: Folder, epoch: Epoch, *, rotate: bool) -> None:
     }
     path = folder.state(_FOLDER)
     try:
-        _, descriptor = create_secret(path, epoch.id.hex())
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(json.dumps(facts) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        note, descriptor = create_secret(path, epoch.id.hex())
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(json.dumps(facts) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            note.unlink()  # half written it says nothing, and would be in the way of the next attempt
+            raise
         sync_folder(path)
     except OSError as cause:
         error = storage_error(cause, str(path))

@@ -509,3 +509,21 @@ def test_key_usage(tree, old, new, old_key, tmp_path):
 
 def test_epochs_are_for_these_recipients(new):
     assert {s.recipient for s in Epoch.create([i.recipient for i in new]).stanzas} == {i.fingerprint for i in new}
+
+
+def test_no_room_for_the_note_of_an_epoch(tree, old, new, monkeypatch):
+    """Every object is told the same, nothing half written is left, and with room again all are done."""
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    operations = worker([old], new)
+    monkeypatch.setattr(os, "fsync", full)
+    outcomes = operations.run(tree.items())
+    assert [outcome.state for outcome in outcomes] == ["failed"] * len(tree.before)
+    assert all("no room left" in outcome.reason for outcome in outcomes)
+    assert not [path for path in (tree.folder / ".iomt-crypt").rglob("*") if path.is_file()]
+    assert all(tree.untouched(name) for name in tree.before)
+    monkeypatch.undo()
+    assert {outcome.state for outcome in operations.run(tree.items())} == {"done"}
+    operations.close()
