@@ -3,11 +3,12 @@
 # With CI=true a missing peer fails the tests that need it; without, those tests are skipped by name.
 set -u
 declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
-  [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2)
+  [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2
+  [/usr/share/orthanc/plugins/libOrthancPython.so]=orthanc-python)
 
 missing() {
   for command in "${!package[@]}"; do
-    PATH="$PATH:/usr/sbin" command -v "$command" >/dev/null || echo "${package[$command]}"
+    [ -e "$command" ] || PATH="$PATH:/usr/sbin" command -v "$command" >/dev/null || echo "${package[$command]}"
   done | sort -u
 }
 
