@@ -12,6 +12,8 @@
     +-- AuthenticationError     something was changed; deliberately says no more
     +-- NoMatchingIdentityError none of the identities opens the object
     +-- HeaderDriftError        the clear header was changed since encryption
+    +-- PlainImageError         what should be encrypted looks plain, or fails another check
+    +-- KnownAnswerError        the cipher does not give its known answers, or what it wrote does not come back
     +-- KeyMaterialError        a key file, recipient text or passphrase cannot be used
     +-- ConfigurationError      a configuration file or option is wrong
     +-- NetworkError            a DICOM peer refused, failed or went away
@@ -90,6 +92,14 @@ class NoMatchingIdentityError(IomtCryptError):
 
 class HeaderDriftError(IomtCryptError):
     """The clear header was changed since encryption, in a way the chosen mode does not accept."""
+
+
+class PlainImageError(IomtCryptError):
+    """What should be encrypted looks plain or badly encrypted, or fails another check of the guard."""
+
+
+class KnownAnswerError(IomtCryptError):
+    """The cipher of this machine does not give its known answers, or what it encrypted does not come back."""
 
 
 class KeyMaterialError(IomtCryptError):
