@@ -58,5 +58,5 @@ $(VENV)/.demo: setup.cfg constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: setup.cfg constraints.txt | $(VENV)/bin/python
-	$(INSTALL) --editable '.[node,checks,train,demo,torch,report,archive,s3,escrow,token,kms,test]'
+	$(INSTALL) --editable '.[node,checks,train,demo,torch,report,archive,s3,escrow,token,kms,docs,test]'
 	touch $@ $(VENV)/.demo
