@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iomt_crypt.checks.cell import Cells, read_cells
+    from iomt_crypt.checks.classifier import Classifier
     from iomt_crypt.checks.guard import Alarm, Guard, Verdict
     from iomt_crypt.checks.policy import GuardPolicy
     from iomt_crypt.checks.statistic import CellStatistics, measure
@@ -18,6 +19,7 @@ _HOMES = {
     "Alarm": "guard",
     "CellStatistics": "statistic",
     "Cells": "cell",
+    "Classifier": "classifier",
     "Guard": "guard",
     "GuardPolicy": "policy",
     "Verdict": "guard",
@@ -29,6 +31,7 @@ __all__ = [
     "Alarm",
     "CellStatistics",
     "Cells",
+    "Classifier",
     "Guard",
     "GuardPolicy",
     "Verdict",
