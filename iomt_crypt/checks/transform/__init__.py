@@ -1,14 +1,6 @@
 """MONAI transforms: encrypt, decrypt and check images and objects; array and dictionary pairs."""
 
-from iomt_crypt.checks.transform.array import (
-    CheckIntegrity,
-    CipherStatistics,
-    ClassifyEncrypted,
-    DecryptPixels,
-    EncryptPixels,
-    LoadCells,
-    RejectPlain,
-)
+from iomt_crypt.checks.transform.array import DecryptPixels, EncryptPixels
 from iomt_crypt.checks.transform.dictionary import (
     CheckIntegrityD,
     CheckIntegrityd,
@@ -31,6 +23,13 @@ from iomt_crypt.checks.transform.dictionary import (
     RejectPlainD,
     RejectPlaind,
     RejectPlainDict,
+)
+from iomt_crypt.checks.transform.finding import (
+    CheckIntegrity,
+    CipherStatistics,
+    ClassifyEncrypted,
+    LoadCells,
+    RejectPlain,
 )
 from iomt_crypt.checks.transform.integrity import Integrity
 

@@ -1,4 +1,7 @@
-"""Dictionary transforms: the array transforms over the keys of an item."""
+"""Dictionary transforms: the array transforms over the keys of an item.
+
+A check adds what it found under the key's name and a postfix; the image stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,77 +9,132 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.config import KeysCollection
-from monai.transforms import InvertibleTransform, MapTransform
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import MapTransform
+from monai.utils.misc import ensure_tuple
 
-from iomt_crypt.checks.transform.array import _BACKENDS
+from iomt_crypt.checks.key import Given
+from iomt_crypt.checks.transform.array import BACKENDS, DecryptPixels, EncryptPixels
+from iomt_crypt.checks.transform.finding import (
+    CheckIntegrity,
+    CipherStatistics,
+    ClassifyEncrypted,
+    LoadCells,
+    RejectPlain,
+)
+from iomt_crypt.errors import ConfigurationError
 from iomt_crypt.seal import DEFAULT_SUITE, Identity, Keyring, Recipient
 
 Item = Mapping[Hashable, Any]
 
 
 class EncryptPixelsd(MapTransform, InvertibleTransform):
-    backend = _BACKENDS
+    """Dictionary-based `EncryptPixels`.
+
+    The record of a MetaTensor lies in its meta data, that of an array or tensor beside it: ``d["image_seal"]`` for the
+    key "image". Their kind stays what it is.
+    """
+
+    backend = BACKENDS
 
     def __init__(
         self,
         keys: KeysCollection,
-        recipients: Sequence[Recipient | str | Path] = (),
+        recipients: Sequence[Recipient | Given] | Recipient | Given = (),
         *,
         key: bytes | None = None,
-        identities: Sequence[Identity | str | Path] = (),
+        identities: Sequence[Identity | Given] | Identity | Given = (),
         suite: str | None = DEFAULT_SUITE,
+        tweak: bytes = b"",
         seal_postfix: str = "seal",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._encrypt = EncryptPixels(recipients, key=key, identities=identities, suite=suite, tweak=tweak)
+        self._postfix = seal_postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            if isinstance(d[key], MetaTensor):
+                d[key] = self._encrypt(d[key])
+                continue
+            d[key], seal = self._encrypt.encrypt(d[key])
+            if seal is not None:
+                d[f"{key}_{self._postfix}"] = seal
+        return d
 
     def inverse(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        """Decrypt; the record beside an image goes."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._encrypt.decrypt(d[key], d.pop(f"{key}_{self._postfix}", None))
+        return d
 
 
 class DecryptPixelsd(MapTransform):
-    backend = _BACKENDS
+    """Dictionary-based `DecryptPixels`; the record beside an image goes."""
+
+    backend = BACKENDS
 
     def __init__(
         self,
         keys: KeysCollection,
-        identities: Sequence[Identity | str | Path] = (),
+        identities: Sequence[Identity | Given] | Identity | Given = (),
         *,
         key: bytes | None = None,
         suite: str | None = DEFAULT_SUITE,
+        tweak: bytes = b"",
         seal_postfix: str = "seal",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._decrypt = DecryptPixels(identities, key=key, suite=suite, tweak=tweak)
+        self._postfix = seal_postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._decrypt(d[key], d.pop(f"{key}_{self._postfix}", None))
+        return d
 
 
 class CheckIntegrityd(MapTransform):
-    """Adds ``d["object_integrity"]``, an `Integrity`, for the key "object"."""
+    """Dictionary-based `CheckIntegrity`: adds ``d["object_integrity"]``, an `Integrity`, for the key "object"."""
 
-    backend = _BACKENDS
+    backend = BACKENDS
 
     def __init__(
         self,
         keys: KeysCollection,
-        identities: Sequence[Identity | str | Path] | Keyring = (),
+        identities: Sequence[Identity | Given] | Identity | Given | Keyring = (),
         *,
         key: bytes | None = None,
         postfix: str = "integrity",
         seal_postfix: str = "seal",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._check = CheckIntegrity(identities, key=key)
+        self._postfix, self._seal_postfix = postfix, seal_postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[f"{key}_{self._postfix}"] = self._check(d[key], d.get(f"{key}_{self._seal_postfix}"))
+        return d
 
 
 class LoadCellsd(MapTransform):
-    """Adds ``d["cells"]``, a `Cells`, from the path or stream at the key "object"."""
+    """Dictionary-based `LoadCells`: adds ``d["cells"]`` from the path or stream at the one key.
+
+    Parameters
+    ----------
+    cells_keys
+        as many names as there are keys
+    """
 
     def __init__(
         self,
@@ -85,47 +143,67 @@ class LoadCellsd(MapTransform):
         *,
         cells_keys: KeysCollection = "cells",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._load = LoadCells(n_frames)
+        self._cells_keys = ensure_tuple(cells_keys)
+        if len(self._cells_keys) != len(self.keys):
+            raise ConfigurationError(
+                f"cells_keys names {len(self._cells_keys)} results, keys names {len(self.keys)} objects"
+            )
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key, cells_key in self.key_iterator(d, self._cells_keys):
+            d[cells_key] = self._load(d[key])
+        return d
 
 
 class CipherStatisticsd(MapTransform):
-    """Adds ``d["cells_statistics"]``, one `CellStatistics` for each frame, for the key "cells"."""
+    """Dictionary-based `CipherStatistics`: adds ``d["cells_statistics"]`` for the key "cells"."""
 
-    backend = _BACKENDS
+    backend = BACKENDS
 
-    def __init__(
-        self, keys: KeysCollection, *, postfix: str = "statistics", allow_missing_keys: bool = False
-    ) -> None: ...
+    def __init__(self, keys: KeysCollection, *, postfix: str = "statistics", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._measure = CipherStatistics()
+        self._postfix = postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[f"{key}_{self._postfix}"] = self._measure(d[key])
+        return d
 
 
 class ClassifyEncryptedd(MapTransform):
-    """Adds ``d["cells_probability"]``, float64, one for each frame, for the key "cells"."""
+    """Dictionary-based `ClassifyEncrypted`: adds ``d["cells_probability"]`` for the key "cells"."""
 
-    backend = _BACKENDS
+    backend = BACKENDS
 
     def __init__(
         self,
         keys: KeysCollection,
-        classifier: str | Path | None = None,
+        weights: str | Path | None = None,
         *,
         postfix: str = "probability",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._classify = ClassifyEncrypted(weights)
+        self._postfix = postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[f"{key}_{self._postfix}"] = self._classify(d[key])
+        return d
 
 
 class RejectPlaind(MapTransform):
-    """Raises PlainImageError when ``d["cells_statistics"]`` or ``d["cells_probability"]`` say plain."""
+    """Dictionary-based `RejectPlain`, over what `CipherStatisticsd` and `ClassifyEncryptedd` found in the item."""
 
-    backend = _BACKENDS
+    backend = BACKENDS
 
     def __init__(
         self,
@@ -135,10 +213,16 @@ class RejectPlaind(MapTransform):
         statistics_postfix: str = "statistics",
         probability_postfix: str = "probability",
         allow_missing_keys: bool = False,
-    ) -> None: ...
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._reject = RejectPlain(threshold)
+        self._statistics, self._probability = statistics_postfix, probability_postfix
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        raise NotImplementedError
+        d = dict(data)
+        for key in self.key_iterator(d):
+            self._reject(d[key], d.get(f"{key}_{self._statistics}"), d.get(f"{key}_{self._probability}"))
+        return d
 
 
 EncryptPixelsD = EncryptPixelsDict = EncryptPixelsd

@@ -1,0 +1,31 @@
+"""The image cipher alone: for research, where neither authentication nor different results are wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iomt_crypt.checks.key import SharedKey
+from iomt_crypt.checks.transform.seal import cipher_image
+from iomt_crypt.checks.transform.word import Raw
+from iomt_crypt.errors import ConfigurationError
+
+
+class CipherAlone:
+    """The image cipher under one key; each channel has its number, and then ``tweak``, as the tweak."""
+
+    def __init__(self, key: SharedKey, tweak: bytes) -> None:
+        self._key, self._tweak = key, bytes(tweak)
+
+    @classmethod
+    def of(cls, key: bytes | None, tweak: bytes) -> CipherAlone:
+        """Raises ConfigurationError without a key of 32 bytes."""
+        if key is None:
+            raise ConfigurationError("suite=None needs a key", hint="key=secrets.token_bytes(32)")
+        return cls(SharedKey(key), tweak)
+
+    def run(self, raw: Raw, *, decrypt: bool) -> None:
+        """Encrypt or decrypt the bytes of ``raw`` in place."""
+        cipher_image(raw, self._key.secret(), self._tweak, decrypt=decrypt)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CipherAlone:
+        return self

@@ -1,0 +1,75 @@
+"""Images sealed as DICOM frames are: image cipher, then AES-256-GCM, and a record with all that the way back needs.
+
+The record of an image is that of an object (docs/FORMAT.md) without UID and pixel tag; what it carries in place of an
+original header is the image's shape and type, to which every frame is bound too.
+"""
+
+from __future__ import annotations
+
+from iomt_crypt import __version__, cipher
+from iomt_crypt.checks.transform.word import Raw
+from iomt_crypt.errors import AuthenticationError, ConfigurationError
+from iomt_crypt.seal import SUITES, Epoch, Keyring, ObjectKey, Record, encode_map, open_header, seal_header
+
+_BINDING = b"iomt-crypt/1/image"
+
+
+def seal_image(raw: Raw, epoch: Epoch, suite: str) -> bytes:
+    """Encrypt the bytes of ``raw`` in place, under a fresh data key, and return the record.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such suite.
+    """
+    if suite not in SUITES:
+        raise ConfigurationError(f"suite {suite!r} is unknown", hint=f"one of: {', '.join(SUITES)}")
+    key, layout, description = ObjectKey.generate(), raw.layout(), _describe(raw)
+    frames = SUITES[suite](key, layout, _BINDING + description)
+    tags = [frames.seal(index, unit.data) for index, unit in enumerate(raw.units())]
+    record = Record(
+        suite=suite,
+        form="native" if layout.n_frames else "header",
+        object_id=key.object_id,
+        sop_instance_uid="",
+        pixel_tag=0,
+        layout=layout,
+        tags=b"".join(tags),
+        epoch_id=epoch.id,
+        wrapped_key=epoch.wrap(key.data_key),
+        stanzas=epoch.stanzas,
+        sealed=seal_header(key, description),
+        software=__version__,
+    )
+    return record.authenticated(key).pack(slack=False)
+
+
+def open_image(raw: Raw, seal: bytes, keyring: Keyring) -> None:
+    """Check record and frames, and decrypt the bytes of ``raw`` in place.
+
+    Raises
+    ------
+    NoMatchingIdentityError
+        None of the identities opens it.
+    AuthenticationError
+        Image or record were changed, or do not belong together. What is in ``raw`` then is of no use.
+    """
+    record, description = Record.unpack(seal), _describe(raw)
+    key = ObjectKey(keyring.unwrap(record.wrapped_key, record.epoch_id, record.stanzas), record.object_id)
+    record.check(key)
+    if open_header(key, record.sealed) != description or record.layout != raw.layout():
+        raise AuthenticationError
+    frames = SUITES[record.suite](key, record.layout, _BINDING + description)
+    for index, unit in enumerate(raw.units()):
+        frames.open(index, unit.data, record.tag(index))
+
+
+def cipher_image(raw: Raw, key: bytes, tweak: bytes, *, decrypt: bool) -> None:
+    """The image cipher alone, in place: no authentication, and equal images give equal cipher images."""
+    transform = cipher.decrypt_into if decrypt else cipher.encrypt_into
+    for index, frame in enumerate(raw.frames()):
+        transform(frame, frame, key, tweak=index.to_bytes(8, "little") + tweak, row_length=raw.layout().row_length)
+
+
+def _describe(raw: Raw) -> bytes:
+    return encode_map({"shape": list(raw.shape), "dtype": raw.dtype})
