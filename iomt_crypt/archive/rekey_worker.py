@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.archive.redo import Change, recover
@@ -31,7 +31,11 @@ from iomt_crypt.errors import (
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient, Record
 from iomt_crypt.seal.record import OpenRecord, ParsedRecord
 
+if TYPE_CHECKING:
+    from iomt_crypt.archive.rekey_shortcut import Shortcut
+
 _ENCRYPTED_ATTRIBUTES = 0x04000500  # PS3.15 E.1
+_MANY = 64  # objects, from which on it is worth while to load the shortcut
 _log = logging.getLogger(__name__)
 
 
@@ -59,10 +63,15 @@ class RekeyWorker:
         self.errors: dict[int, IomtCryptError] = {}
         self._pipeline = Pipeline(self.errors.__setitem__)
         self._batch: Batch | None = None
+        self._shortcut: Shortcut | None = None
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """One outcome for each item, in their order; what is done is durable."""
         self.errors.clear()
+        if len(items) >= _MANY and not self._rotate and self._shortcut is None:
+            from iomt_crypt.archive.rekey_shortcut import Shortcut  # numba takes half a second to load
+
+            self._shortcut = Shortcut(self._keyring, self._wanted)
         outcomes = [self._begin(number, item) for number, item in enumerate(items)]
         self._submit()
         self._pipeline.drain()
@@ -123,21 +132,39 @@ class RekeyWorker:
             status = folder.saw(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{item.location}: not a regular file")
+            target = _Object(number, item, folder, relative, descriptor, status)
+            outcome = self._short(target, self._shortcut) if self._shortcut is not None else None
+            if outcome is not None:
+                return outcome
             location = locate_record(descriptor)
             if location is None:
                 raise _not_ours(descriptor)
-            return self._located(_Object(number, item, folder, relative, descriptor, status, location))
+            return self._located(target, location)
         except OSError as cause:
             error = open_error(cause, item.location)
             raise error from cause
         finally:
             os.close(descriptor)
 
-    def _located(self, target: _Object) -> Outcome:
-        parsed = ParsedRecord.of(target.location.container)
+    def _short(self, target: _Object, shortcut: Shortcut) -> Outcome | None:
+        """What becomes of an object that is for the shortcut; None for others."""
+        found = shortcut.find(target.descriptor, target.status.st_size)
+        if found is None:
+            return None
+        epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
+        new = shortcut.rewrapped(found.opened, epoch)
+        if new is None:
+            return None
+        self._change(target, found.offset, found.opened.container, new)
+        return self._done(target.item, "in place", found.opened.epoch.id, epoch)
+
+    def _located(self, target: _Object, location: Location) -> Outcome:
+        parsed = ParsedRecord.of(location.container)
         same = sorted(stanza.recipient for stanza in parsed.record.stanzas) == self._wanted
         try:
             opened = parsed.open(self._keyring)
+            if self._shortcut is not None:
+                self._shortcut.learn(opened.record)
         except NoMatchingIdentityError:
             if same and made_before(target.folder, parsed.record, rotate=self._rotate):
                 return _before(target.item)
@@ -148,23 +175,19 @@ class RekeyWorker:
             return _before(target.item)
         if self._rotate:
             return self._rotated(target, opened.record)
-        return self._rewrapped(target, opened)
+        return self._rewrapped(target, location, opened)
 
-    def _rewrapped(self, target: _Object, opened: OpenRecord) -> Outcome:
-        old = target.location.container
+    def _rewrapped(self, target: _Object, location: Location, opened: OpenRecord) -> Outcome:
+        old = location.container
         epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
         new = opened.rewrapped(epoch, size=len(old))
         in_place = len(new) == len(old)
-        if not self._dry_run:
-            batch = self._batch_of(target.folder)
-            status = target.status
-            if in_place:
-                change = Change(target.relative, status.st_ino, status.st_size, target.location.offset, old, new)
-                batch.change(target.number, change)
-            else:
-                write = partial(copy_patched, target.descriptor, changed=patches(target.location, new))
-                batch.draft(target.number, target.relative, target.descriptor, status, write)
-        return self._done(target, "in place" if in_place else "new file", opened.record, epoch)
+        if in_place:
+            self._change(target, location.offset, old, new)
+        elif not self._dry_run:
+            write = partial(copy_patched, target.descriptor, changed=patches(location, new))
+            self._draft(target, write)
+        return self._done(target.item, "in place" if in_place else "new file", opened.record.epoch_id, epoch)
 
     def _rotated(self, target: _Object, old: Record) -> Outcome:
         epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
@@ -177,15 +200,22 @@ class RekeyWorker:
                 rotate(stream, sink, keyring=self._keyring, epoch=epoch)
 
         if not self._dry_run:
-            batch = self._batch_of(target.folder)
-            batch.draft(target.number, target.relative, target.descriptor, target.status, write)
-        return self._done(target, "rotated", old, epoch)
+            self._draft(target, write)
+        return self._done(target.item, "rotated", old.epoch_id, epoch)
 
-    def _done(self, target: _Object, how: str, old: Record, epoch: Epoch) -> Outcome:
-        detail: dict[str, Any] = {"how": how, "old_epoch_id": old.epoch_id.hex(), "epoch_id": epoch.id.hex()}
+    def _change(self, target: _Object, offset: int, old: bytes, new: bytes) -> None:
+        if not self._dry_run:
+            inode, size = target.status.st_ino, target.status.st_size
+            self._batch_of(target.folder).change(target.number, Change(target.relative, inode, size, offset, old, new))
+
+    def _draft(self, target: _Object, write: Callable[[int], None]) -> None:
+        self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
+
+    def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:
+        detail: dict[str, Any] = {"how": how, "old_epoch_id": old_id.hex(), "epoch_id": epoch.id.hex()}
         if self._dry_run:
-            detail = {"how": how, "old_epoch_id": old.epoch_id.hex(), "dry_run": True}
-        return Outcome(target.item.location, "done", detail=detail)
+            detail = {"how": how, "old_epoch_id": old_id.hex(), "dry_run": True}
+        return Outcome(item.location, "done", detail=detail)
 
     def _batch_of(self, folder: Folder) -> Batch:
         if self._batch is not None and (self._batch.full or self._batch.folder is not folder):
@@ -201,7 +231,7 @@ class RekeyWorker:
 
 
 class _Object(NamedTuple):
-    """An object that is open, and where its record is."""
+    """An object that is open."""
 
     number: int
     item: Item
@@ -209,7 +239,6 @@ class _Object(NamedTuple):
     relative: str
     descriptor: int
     status: os.stat_result
-    location: Location
 
 
 def _split(item: Item) -> tuple[str, str]:

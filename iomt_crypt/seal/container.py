@@ -18,16 +18,16 @@ MAGIC = b"IOMTCRPT"
 VERSION = 1
 MAX_CONTAINER_BYTES = 1 << 28
 
-_START = MAGIC + VERSION.to_bytes(2, "big")
-_HEAD_BYTES = len(_START) + 4
-_DIGEST_BYTES = 32
+START = MAGIC + VERSION.to_bytes(2, "big")
+HEAD_BYTES = len(START) + 4
+DIGEST_BYTES = 32
 _SLACK_BYTES = 2560  # two more HPKE recipients (1.2 kB each)
 _STEP_BYTES = 256
 
 
 def contained_bytes(body: bytes) -> int:
     """Size of the container of ``body`` without slack."""
-    return _HEAD_BYTES + len(body) + _DIGEST_BYTES
+    return HEAD_BYTES + len(body) + DIGEST_BYTES
 
 
 def contain(body: bytes, *, slack: bool = True, size: int | None = None) -> bytes:
@@ -38,7 +38,7 @@ def contain(body: bytes, *, slack: bool = True, size: int | None = None) -> byte
     ValueError
         It needs more than ``size`` bytes.
     """
-    container = _START + len(body).to_bytes(4, "big") + body
+    container = START + len(body).to_bytes(4, "big") + body
     container += hashlib.sha256(container).digest()
     if size is None:
         step = _STEP_BYTES if slack else 2
@@ -50,18 +50,18 @@ def contain(body: bytes, *, slack: bool = True, size: int | None = None) -> byte
 
 def content(container: bytes) -> bytes:
     """The body of a container. Raises AuthenticationError if anything at all is wrong with it."""
-    end = _HEAD_BYTES + int.from_bytes(container[len(_START) : _HEAD_BYTES], "big")
-    slack = end + _DIGEST_BYTES
+    end = HEAD_BYTES + int.from_bytes(container[len(START) : HEAD_BYTES], "big")
+    slack = end + DIGEST_BYTES
     if (
         len(container) > MAX_CONTAINER_BYTES
-        or not container.startswith(_START)
+        or not container.startswith(START)
         or hashlib.sha256(container[:end]).digest() != container[end:slack]
         or container.count(0, slack) != len(container) - slack
     ):
         raise AuthenticationError
-    return container[_HEAD_BYTES:end]
+    return container[HEAD_BYTES:end]
 
 
 def without_slack(container: bytes) -> bytes:
     """A container that was parsed or made, to the end of its digest."""
-    return container[: _HEAD_BYTES + int.from_bytes(container[len(_START) : _HEAD_BYTES], "big") + _DIGEST_BYTES]
+    return container[: HEAD_BYTES + int.from_bytes(container[len(START) : HEAD_BYTES], "big") + DIGEST_BYTES]

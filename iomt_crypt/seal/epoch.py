@@ -83,9 +83,11 @@ class Keyring:
         AuthenticationError
             A stanza opened, and the wrapped data key does not fit it.
         """
-        return _unwrap(self._epoch_key((epoch_id, stanzas)), wrapped_key)
+        return _unwrap(self.epoch_key(epoch_id, stanzas), wrapped_key)
 
-    def _epoch_key(self, epoch: tuple[bytes, tuple[Stanza, ...]]) -> bytes:
+    def epoch_key(self, epoch_id: bytes, stanzas: tuple[Stanza, ...]) -> bytes:
+        """The key of an epoch. Raises NoMatchingIdentityError."""
+        epoch = epoch_id, stanzas
         with self._lock:
             if epoch in self._epoch_keys:
                 self._epoch_keys.move_to_end(epoch)

@@ -21,10 +21,12 @@ from iomt_crypt.seal.suite import SUITES, Layout
 
 FORMS = ("native", "carrier", "header")
 MAX_FRAMES = 1 << 24
+MAX_TEXT = 64
+MAX_STANZA_BYTES = 1 << 16
 
-_MAC_BYTES = 32
-_WRAPPED_KEY_BYTES = 40
-_SIZES = (OBJECT_ID_BYTES, EPOCH_ID_BYTES, _WRAPPED_KEY_BYTES, _MAC_BYTES)
+MAC_BYTES = 32
+WRAPPED_KEY_BYTES = 40
+_SIZES = (OBJECT_ID_BYTES, EPOCH_ID_BYTES, WRAPPED_KEY_BYTES, MAC_BYTES)
 # "mac" is the shortest name and stands first in the map (RFC 8949, 4.2.1): these bytes, the MAC, the rest.
 _MAC_NAME = b"\xad\x63mac"
 _MAC_HEAD = b"\x58\x20"
@@ -70,15 +72,15 @@ class Record:
     stanzas: tuple[Stanza, ...]
     sealed: bytes
     software: str
-    mac: bytes = bytes(_MAC_BYTES)
+    mac: bytes = bytes(MAC_BYTES)
 
     def authenticated(self, key: ObjectKey) -> Record:
         """The same record with its MAC."""
-        return replace(self, mac=_mac(key.derive("record/mac"), _encode_rest(self)))
+        return replace(self, mac=mac_of(key.derive("record/mac"), _encode_rest(self)))
 
     def check(self, key: ObjectKey) -> None:
         """Raise AuthenticationError unless the MAC fits."""
-        if not hmac.compare_digest(_mac(key.derive("record/mac"), _encode_rest(self)), self.mac):
+        if not hmac.compare_digest(mac_of(key.derive("record/mac"), _encode_rest(self)), self.mac):
             raise AuthenticationError
 
     def tag(self, index: int) -> bytes:
@@ -96,7 +98,7 @@ class Record:
         ValueError
             The record needs more than ``size`` bytes.
         """
-        return contain(_body(self.mac, _encode_rest(self)), slack=slack, size=size)
+        return contain(body_of(self.mac, _encode_rest(self)), slack=slack, size=size)
 
     @classmethod
     def unpack(cls, container: bytes) -> Record:
@@ -122,7 +124,7 @@ class ParsedRecord(NamedTuple):
         body = content(container)
         record = _decode(body)
         rest = _encode_rest(record)
-        if _body(record.mac, rest) != body:
+        if body_of(record.mac, rest) != body:
             raise AuthenticationError
         return cls(record, rest)
 
@@ -136,7 +138,7 @@ class ParsedRecord(NamedTuple):
         record = self.record
         key = ObjectKey(keyring.unwrap(record.wrapped_key, record.epoch_id, record.stanzas), record.object_id)
         mac_key = key.derive("record/mac")
-        if not hmac.compare_digest(_mac(mac_key, self.rest), record.mac):
+        if not hmac.compare_digest(mac_of(mac_key, self.rest), record.mac):
             raise AuthenticationError
         return OpenRecord(record, key, mac_key)
 
@@ -168,8 +170,8 @@ class OpenRecord(NamedTuple):
             "stanzas": epoch.stanzas,
         }
         rest = _encode_fields(vars(self.record) | changed)
-        mac = _mac(self.mac_key, rest)
-        body = _body(mac, rest)
+        mac = mac_of(self.mac_key, rest)
+        body = body_of(mac, rest)
         fits = size is not None and contained_bytes(body) <= size
         container = contain(body, size=size if fits else None)
         again = _fields(content(container))
@@ -181,12 +183,12 @@ class OpenRecord(NamedTuple):
         return container
 
 
-def _mac(mac_key: bytes, rest: bytes) -> bytes:
+def mac_of(mac_key: bytes, rest: bytes) -> bytes:
     """HMAC-SHA-256 over the body with an empty MAC."""
     return hmac.digest(mac_key, _MAC_NAME + _EMPTY_MAC + rest, "sha256")
 
 
-def _body(mac: bytes, rest: bytes) -> bytes:
+def body_of(mac: bytes, rest: bytes) -> bytes:
     return _MAC_NAME + _MAC_HEAD + mac + rest
 
 
@@ -257,7 +259,7 @@ def _well_formed(record: Record) -> bool:
         and {*map(type, texts)} == {str}
         and {*map(type, byte_strings)} == {bytes}
         and 0 <= min(numbers) <= max(numbers) < 1 << 48
-        and max(map(len, texts)) <= 64
+        and max(map(len, texts)) <= MAX_TEXT
         and tuple(map(len, sized)) == _SIZES
         and record.suite in SUITES
         and record.form in FORMS
@@ -267,5 +269,5 @@ def _well_formed(record: Record) -> bool:
         and len(record.tags) == layout.n_frames * SUITES[record.suite].tag_bytes
         and (record.form == "header") == (layout.n_frames == 0)
         and 1 <= len(stanzas) <= MAX_RECIPIENTS
-        and all(s.kind and len(s.recipient) == FINGERPRINT_BYTES and len(s.body) <= 1 << 16 for s in stanzas)
+        and all(s.kind and len(s.recipient) == FINGERPRINT_BYTES and len(s.body) <= MAX_STANZA_BYTES for s in stanzas)
     )

@@ -43,10 +43,18 @@ class ObjectKey:
 
     def derive(self, purpose: str) -> bytes:
         """32-byte key for ``purpose``, a short constant such as ``"hybrid-1/chaos"``."""
-        info = b"iomt-crypt/1/" + purpose.encode("ascii")
-        return HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(self._extracted)
+        return HKDFExpand(hashes.SHA256(), KEY_BYTES, _info(purpose)).derive(self._extracted)
 
     @cached_property
     def _extracted(self) -> bytes:
         """What HKDF extracts: one for all purposes (RFC 5869 2.2)."""
         return HKDF.extract(hashes.SHA256(), self.object_id, self.data_key)
+
+
+def derived(data_key: bytes, object_id: bytes, purpose: str) -> bytes:
+    """The key that `ObjectKey.derive` gives, for one purpose only: quicker, as nothing is kept."""
+    return HKDF(hashes.SHA256(), KEY_BYTES, object_id, _info(purpose)).derive(data_key)
+
+
+def _info(purpose: str) -> bytes:
+    return b"iomt-crypt/1/" + purpose.encode("ascii")
