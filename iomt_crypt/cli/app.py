@@ -12,6 +12,7 @@ import typer
 from iomt_crypt import __version__
 from iomt_crypt.cli import decrypt, encrypt, fetch, inspect, key, keygen, node, rekey, report, send, usage, verify
 from iomt_crypt.cli.console import print_error
+from iomt_crypt.cli.missing import missing_extra
 from iomt_crypt.errors import IomtCryptError
 
 app = typer.Typer(
@@ -58,6 +59,12 @@ def main() -> None:
         app()
     except IomtCryptError as error:
         print_error(str(error), error.hint)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = missing_extra(error)
+        if extra is None:
+            raise
+        print_error(f"this command needs the package {error.name}", f"pip install 'iomt-crypt[{extra}]'")
         sys.exit(1)
     except KeyboardInterrupt:
         print_error("interrupted", "what was reported as done is done; 'encrypt' and 'decrypt' go on with --resume")
