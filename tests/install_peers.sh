@@ -4,7 +4,8 @@
 set -u
 declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
   [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2
-  [/usr/share/orthanc/plugins/libOrthancPython.so]=orthanc-python)
+  [/usr/share/orthanc/plugins/libOrthancPython.so]=orthanc-python
+  [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb)
 
 missing() {
   for command in "${!package[@]}"; do
