@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from iomt_crypt.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from iomt_crypt.checks.cell import Cells, read_cells
     from iomt_crypt.checks.classifier import Classifier
@@ -142,7 +144,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'iomt_crypt.checks' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"iomt_crypt.checks.{_HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"iomt_crypt.checks.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("monai", "safetensors", "torch"):
+            raise
+        raise ConfigurationError(f"{name} needs {missing}", hint="pip install 'iomt-crypt[checks]'") from error
 
 
 def __dir__() -> list[str]:
