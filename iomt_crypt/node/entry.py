@@ -7,7 +7,8 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+GUARD = "guard"  # who holds an object, or acts, when no person does
 
 
 class State(StrEnum):
@@ -17,13 +18,13 @@ class State(StrEnum):
     SENDING = "sending"
     DELIVERED = "delivered"  # the destination said success
     COMMITTED = "committed"  # ... and answered a storage commitment request; not used yet
-    HELD = "held"  # a person stopped it
+    HELD = "held"  # a person stopped it, or the guard
     FAILED = "failed"  # refused too often, or its file is gone; a person has to look
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.SENDING, State.HELD, State.FAILED}),
-    State.SENDING: frozenset({State.QUEUED, State.DELIVERED, State.FAILED}),
+    State.SENDING: frozenset({State.QUEUED, State.DELIVERED, State.HELD, State.FAILED}),
     State.DELIVERED: frozenset({State.COMMITTED}),
     State.COMMITTED: frozenset(),
     State.HELD: frozenset({State.QUEUED, State.FAILED}),
@@ -57,6 +58,11 @@ object_table = sa.Table(
     sa.Column("lease_until", sa.Float),
     sa.Column("delivered_at", sa.Float),
     sa.Column("reason", sa.String, nullable=False, default=""),
+    # From here on: since version 2, so nullable or with a default that a row of version 1 takes too.
+    sa.Column("sha256", sa.LargeBinary),
+    sa.Column("held_by", sa.String),
+    sa.Column("alarm", sa.String),
+    sa.Column("cleared", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     sa.Index("object_by_state", "state", "id"),
     sqlite_autoincrement=True,
 )
@@ -67,11 +73,27 @@ record_table = sa.Table(
     sa.Column("object_id", sa.Integer, sa.ForeignKey("object.id"), primary_key=True),
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
+# Who decided what, and why. Rows are added, never changed.
+audit_table = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("object_id", sa.Integer, nullable=False, index=True),
+    sa.Column("sop_instance_uid", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sqlite_autoincrement=True,
+)
 
 
 @dataclass(frozen=True)
 class NewEntry:
-    """What is known of an object when it enters the spool. Sizes in bytes; ``received_at`` is Unix time in seconds."""
+    """What is known of an object when it enters the spool. Sizes in bytes; ``received_at`` is Unix time in seconds.
+
+    ``sha256`` is the digest of its file in the spool.
+    """
 
     spool_name: str
     sop_class_uid: str
@@ -87,11 +109,20 @@ class NewEntry:
     encrypt_seconds: float | None = None
     calling_ae_title: str | None = None
     record: bytes | None = None
+    sha256: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the journal."""
+    """A row of the journal.
+
+    held_by
+        ``"guard"`` or ``"person"`` when it is held
+    alarm
+        what the guard found when it last looked, if it found something
+    cleared
+        a person released it after the guard had held it: the guard does not look again
+    """
 
     id: int
     spool_name: str
@@ -105,6 +136,27 @@ class Entry:
     size_bytes: int
     encrypt_seconds: float | None
     received_at: float
+    sha256: bytes | None
+    held_by: str | None
+    alarm: str | None
+    cleared: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A row of the audit table: who did what to an object, when (Unix time) and why.
+
+    action
+        ``"held"``, ``"warned"``, ``"released"``, ``"released unchecked"``, ``"checked again"`` or ``"resent"``
+    """
+
+    id: int
+    at: float
+    who: str
+    action: str
+    object_id: int
+    sop_instance_uid: str
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from iomt_crypt.errors import ConfigurationError, DiskFullError, InputError, StorageError
-from iomt_crypt.node.entry import SCHEMA_VERSION, TRANSITIONS, UNFINISHED, Entry, NewEntry, State, Totals, metadata
+from iomt_crypt.errors import DiskFullError, StorageError
+from iomt_crypt.node import decision, schema
+from iomt_crypt.node.entry import GUARD, TRANSITIONS, UNFINISHED, Decision, Entry, NewEntry, State, Totals
 from iomt_crypt.node.entry import object_table as _object
 from iomt_crypt.node.entry import record_table as _record
-from iomt_crypt.node.entry import version_table as _version
 
 _BUSY_TIMEOUT_MS = 15_000
 _CHUNK = 500  # values in one IN (...)
@@ -98,7 +98,7 @@ class Journal:
             raise StorageError(f"journal {self.path}: {type(error).__name__}") from None
 
     def create(self) -> None:
-        """Make the tables where they are missing.
+        """Make the tables where they are missing, and bring a journal of version 1 up to date.
 
         Raises
         ------
@@ -108,17 +108,13 @@ class Journal:
             When the file cannot be written.
         """
         with self._transaction() as connection:
-            metadata.create_all(connection)
-            found = connection.execute(sa.select(_version.c.schema_version)).scalar_one_or_none()
-            if found is None:
-                connection.execute(_version.insert().values(schema_version=SCHEMA_VERSION))
-            elif found != SCHEMA_VERSION:
-                raise ConfigurationError(
-                    f"journal {self.path} has schema version {found}, this package needs {SCHEMA_VERSION}",
-                    hint="use the version of iomt-crypt that wrote it, or move the journal away: "
-                    "the objects in the spool are then taken up again",
-                )
+            schema.make(connection, self.path)
         self.path.chmod(0o600)
+
+    def require_version(self) -> None:
+        """Check that the journal is of this version; changes nothing. Raises ConfigurationError when it is not."""
+        with self._transaction(write=False) as connection:
+            schema.require(connection, self.path)
 
     def add(self, entry: NewEntry) -> int:
         """Enter an object as queued; return its number."""
@@ -196,22 +192,41 @@ class Journal:
         with self._transaction() as connection:
             return int(connection.execute(update.values(state=State.QUEUED, lease_until=None)).rowcount)
 
-    def hold(self, object_ids: Sequence[int] | None, *, reason: str) -> int:
+    def blocked(self, object_id: int, *, reason: str) -> None:
+        """Hold an object in which the guard found something."""
+        changes = {"reason": reason, "alarm": reason, "held_by": GUARD}
+        self._move([object_id], State.HELD, changes, durable=True, audited=True)
+
+    def warned(self, object_id: int, *, reason: str) -> None:
+        """Note what the guard found in an object that is sent all the same."""
+        with self._transaction() as connection:
+            connection.execute(_object.update().where(_object.c.id == object_id).values(alarm=reason))
+            decision.note(connection, [object_id], who=GUARD, action="warned", reason=reason)
+
+    def hold(self, object_ids: Sequence[int] | None, *, reason: str, who: str | None = None) -> int:
         """Stop queued or failed objects (None: all that are queued); return how many."""
-        sources = (State.QUEUED,) if object_ids is None else (State.QUEUED, State.FAILED)
-        return self._act(object_ids, sources, State.HELD, {"reason": reason})
+        with self._transaction(durable=True) as connection:
+            return decision.hold(connection, object_ids, reason=reason, who=who or decision.operator())
 
-    def release(self, object_ids: Sequence[int] | None) -> int:
-        """Queue held objects (None: all) again; return how many."""
-        return self._act(object_ids, (State.HELD,), State.QUEUED, {"reason": "", "not_before": 0.0})
+    def release(
+        self, object_ids: Sequence[int] | None, *, reason: str = "", again: bool = False, who: str | None = None
+    ) -> int:
+        """Queue held objects again; return how many. See `decision.release`."""
+        with self._transaction(durable=True) as connection:
+            return decision.release(connection, object_ids, reason=reason, again=again, who=who or decision.operator())
 
-    def resend(self, object_ids: Sequence[int] | None) -> int:
+    def resend(self, object_ids: Sequence[int] | None, *, who: str | None = None) -> int:
         """Queue failed objects (None: all) with fresh attempts; return how many.
 
         Named objects may also be queued ones that wait for their next attempt: they are then due at once.
         """
-        sources = (State.FAILED,) if object_ids is None else (State.FAILED, State.QUEUED)
-        return self._act(object_ids, sources, State.QUEUED, {"reason": "", "not_before": 0.0, "refusals": 0})
+        with self._transaction(durable=True) as connection:
+            return decision.resend(connection, object_ids, who=who or decision.operator())
+
+    def decisions(self) -> list[Decision]:
+        """The audit trail, oldest first."""
+        with self._transaction(write=False) as connection:
+            return decision.read(connection)
 
     def entries(self, *, state: State | None = None, limit: int | None = None) -> list[Entry]:
         """Rows in order of arrival, of one state or of all."""
@@ -248,7 +263,13 @@ class Journal:
         return Totals({state: found.get(state, 0) for state in State}, waiting)
 
     def _move(
-        self, object_ids: Sequence[int], target: State, changes: dict[str, Any], *, durable: bool = False
+        self,
+        object_ids: Sequence[int],
+        target: State,
+        changes: dict[str, Any],
+        *,
+        durable: bool = False,
+        audited: bool = False,
     ) -> None:
         """Move objects to ``target``; raise StorageError, and change none, when one is in a state that forbids it."""
         sources = [state for state, targets in TRANSITIONS.items() if target in targets]
@@ -260,27 +281,8 @@ class Journal:
             )
             if result.rowcount != len(object_ids):
                 raise StorageError(f"journal: {len(object_ids)} objects cannot all become {target}: {object_ids}")
-
-    def _act(
-        self, object_ids: Sequence[int] | None, sources: Sequence[State], target: State, changes: dict[str, Any]
-    ) -> int:
-        update = _object.update().where(_object.c.state.in_(sources)).values(state=target, **changes)
-        with self._transaction(durable=True) as connection:
-            if object_ids is not None:
-                _require_states(connection, object_ids, sources)
-                update = update.where(_object.c.id.in_(object_ids))
-            return int(connection.execute(update).rowcount)
-
-
-def _require_states(connection: sa.Connection, object_ids: Sequence[int], sources: Sequence[State]) -> None:
-    rows = connection.execute(sa.select(_object.c.id, _object.c.state).where(_object.c.id.in_(object_ids)))
-    found = {int(object_id): State(state) for object_id, state in rows}
-    for object_id in object_ids:
-        if object_id not in found:
-            raise InputError(f"object {object_id} is not in the journal", hint="'iomt-crypt node queue' lists them")
-        if found[object_id] not in sources:
-            wanted = " or ".join(sources)
-            raise InputError(f"object {object_id} is {found[object_id]}, not {wanted}; nothing was changed")
+            if audited:
+                decision.note(connection, object_ids, who=GUARD, action=target, reason=changes["reason"])
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
