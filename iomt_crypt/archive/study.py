@@ -1,0 +1,130 @@
+"""One study that a host hands over as files: all of it encrypted or decrypted into a folder, or nothing at all.
+
+For hosts that call us once for each study (mercure, MONAI Deploy). Trees of any size are for `run_tree`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from iomt_crypt.dicom import Headers, Policy, Protected, Restored, decrypt_file, encrypt_file, inspect_file, restore
+from iomt_crypt.errors import AuthenticationError, InputError, StorageError
+from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
+
+
+def encrypt_study(
+    paths: Sequence[Path], folder: Path, *, recipients: Sequence[Recipient] | Epoch, policy: Policy
+) -> list[Protected]:
+    """Encrypt the files ``paths`` into ``folder``, as ``<Series Instance UID>#<SOP Instance UID>.dcm`` of the result.
+
+    Each result is opened again and compared with its original before any of them appears. After an error ``folder`` is
+    as it was. What is encrypted already is an error: nobody can say without a key whether it is what it says.
+
+    Raises
+    ------
+    InputError
+        There are no files, one cannot be encrypted, or two are the same SOP instance.
+    AuthenticationError
+        A result does not open again as what it was made of: this computer, or the cipher on it, is broken.
+    StorageError
+        A result cannot be written.
+    """
+    _require(paths)
+    epoch = recipients if isinstance(recipients, Epoch) else Epoch.create(recipients)
+    keyring = Keyring.of_epoch(epoch)
+    done: list[Protected] = []
+    with _appearing_in(folder) as drafts:
+        for path in paths:
+            draft = drafts / "draft"
+            protected = encrypt_file(path, draft, recipients=epoch, policy=policy)
+            _compare(draft, path, keyring)
+            _name(draft, protected.series_instance_uid, protected.sop_instance_uid)
+            done.append(protected)
+    return done
+
+
+def decrypt_study(
+    paths: Sequence[Path], folder: Path, *, identities: Sequence[Identity] | Keyring, headers: Headers = "merged"
+) -> list[Restored]:
+    """Decrypt the files ``paths`` into ``folder``, as ``<Series Instance UID>#<SOP Instance UID>.dcm`` of the original.
+
+    After an error ``folder`` is as it was. What lies in ``folder`` afterwards is in clear: let it be one that is gone
+    with the power (``/dev/shm``).
+
+    Raises
+    ------
+    InputError
+        There are no files, one is not encrypted, or two are the same SOP instance.
+    AuthenticationError, NoMatchingIdentityError, HeaderDriftError
+        One cannot be decrypted; see `restore`.
+    StorageError
+        A result cannot be written.
+    """
+    _require(paths)
+    keyring = identities if isinstance(identities, Keyring) else Keyring(identities)
+    done: list[Restored] = []
+    with _appearing_in(folder) as drafts:
+        for path in paths:
+            draft = drafts / "draft"
+            restored = decrypt_file(path, draft, identities=keyring, headers=headers)
+            _name(draft, inspect_file(draft).series_instance_uid, restored.sop_instance_uid)
+            done.append(restored)
+    return done
+
+
+def _require(paths: Sequence[Path]) -> None:
+    if not paths:
+        raise InputError("there are no DICOM files", hint="an empty study is not taken for one that was done")
+
+
+@contextmanager
+def _appearing_in(folder: Path) -> Iterator[Path]:
+    """A folder for drafts, mode 0700; all that is in it when the block ends well moves to ``folder``."""
+    try:
+        drafts = Path(tempfile.mkdtemp(prefix=".iomt-crypt-", dir=folder))
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        yield drafts
+        made = sorted(drafts.iterdir())
+        if taken := [path.name for path in made if (folder / path.name).exists()]:
+            raise StorageError(f"{folder / taken[0]}: exists already")
+        for path in made:
+            path.rename(folder / path.name)
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _name(draft: Path, series_instance_uid: str, sop_instance_uid: str) -> None:
+    path = draft.with_name(f"{series_instance_uid}#{sop_instance_uid}.dcm")
+    if "/" in path.name or not sop_instance_uid or path.parent != draft.parent:
+        raise InputError("its UIDs cannot be the name of a file")
+    if path.exists():
+        raise InputError(f"SOP instance {sop_instance_uid} comes twice", hint="one of the two would be lost")
+    draft.rename(path)
+
+
+def _compare(encrypted: Path, original: Path, keyring: Keyring) -> None:
+    """Raise AuthenticationError unless ``encrypted`` opens as ``original``, byte for byte."""
+    with encrypted.open("rb") as stream, original.open("rb") as expected:
+        same = _Same(expected)
+        restore(stream, cast(BinaryIO, same), keyring=keyring, headers="strict")
+        if expected.read(1):
+            raise AuthenticationError
+
+
+class _Same:
+    """A sink that keeps nothing: it compares what is written with a file."""
+
+    def __init__(self, expected: BinaryIO) -> None:
+        self._expected = expected
+
+    def write(self, data: Any) -> int:
+        if self._expected.read(len(data)) != bytes(data):
+            raise AuthenticationError
+        return len(data)
