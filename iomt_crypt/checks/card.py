@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from iomt_crypt.checks.patch import SIDES
 from iomt_crypt.errors import ConfigurationError
 
 CARD, WEIGHTS = "card.json", "classifier.safetensors"
@@ -14,6 +15,7 @@ CARD, WEIGHTS = "card.json", "classifier.safetensors"
 SHIPPED = Path(__file__).resolve().parent / "weight"
 FORMAT = "iomt-crypt classifier 1"
 _MAXIMUM_BYTES = 1 << 20
+_LARGEST = 1e9
 _HINT = "take both files from one 'iomt-crypt train', or leave --weights away for those of the package"
 
 
@@ -27,8 +29,8 @@ class Card:
         Of the file of weights, in hexadecimal digits.
     channels, pooling
         Of the network.
-    offset, scale
-        Probability of "encrypted" = 1 / (1 + exp((plainness - offset) / scale)).
+    offsets, scales
+        For each of `SIDES`: probability of "encrypted" = 1 / (1 + exp((plainness - offset) / scale)).
     threshold
         Frames of this probability or more are called encrypted, in (0, 1).
     about
@@ -38,8 +40,8 @@ class Card:
     sha256: str
     channels: tuple[int, int, int]
     pooling: str
-    offset: float
-    scale: float
+    offsets: tuple[float, ...]
+    scales: tuple[float, ...]
     threshold: float
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -65,7 +67,8 @@ def read_card(path: Path) -> Card:
     if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
         raise ConfigurationError(f"{path}: not of the format {FORMAT!r}", hint=_HINT)
     try:
-        card = Card(**{**fields, "channels": tuple(fields["channels"])})
+        lists = {name: tuple(fields[name]) for name in ("channels", "offsets", "scales")}
+        card = Card(**{**fields, **lists})
         sound = _sound(card)
     except (TypeError, KeyError, ValueError):
         sound = False
@@ -77,8 +80,9 @@ def read_card(path: Path) -> Card:
 def _sound(card: Card) -> bool:
     sizes = len(card.channels) == 3 and all(type(c) is int and 1 <= c <= 256 for c in card.channels)
     kinds = card.pooling in ("average", "max", "l2") and isinstance(card.sha256, str) and len(card.sha256) == 64
-    numbers = all(type(v) in (int, float) for v in (card.offset, card.scale, card.threshold))
+    numbers = all(type(v) in (int, float) for v in (*card.offsets, *card.scales, card.threshold))
     if not (sizes and kinds and numbers and isinstance(card.about, dict)):
         return False
     # NaN fails every comparison, and so does not pass.
-    return abs(card.offset) < 1e9 and 0 < card.scale < 1e9 and 0 < card.threshold < 1
+    limits = all(abs(v) < _LARGEST for v in card.offsets) and all(0 < v < _LARGEST for v in card.scales)
+    return limits and len(card.offsets) == len(card.scales) == len(SIDES) and 0 < card.threshold < 1

@@ -18,11 +18,12 @@ from torch import Tensor
 from iomt_crypt.checks.card import CARD, SHIPPED, WEIGHTS, Card, read_card
 from iomt_crypt.checks.cell import Frame
 from iomt_crypt.checks.network import Network
-from iomt_crypt.checks.patch import cut
+from iomt_crypt.checks.patch import SIDES, cut, tiled
 from iomt_crypt.errors import ConfigurationError
 
 #: Of a file of weights.
 MAXIMUM_BYTES = 2_000_000
+_LARGEST_EXPONENT = 700.0
 _HINT = "take both files from one 'iomt-crypt train', or leave --weights away for those of the package"
 
 
@@ -85,29 +86,27 @@ class Classifier:
         ValueError
             A frame of another type or shape, or without cells.
         """
-        scores = self.plainness(frames)
-        deviation = np.clip((scores - self.card.offset) / self.card.scale, -700, 700)
-        return 1 / (1 + np.exp(deviation))
-
-    def plainness(self, frames: Sequence[Frame]) -> npt.NDArray[np.float64]:
-        """How unlike noise each frame is, before calibration; float64 (len(frames),), from -inf to inf."""
         with _threads(self._n_threads), torch.inference_mode():
             # One by one: the result for a frame must not depend on its neighbours in the batch.
-            return np.array([self._plainness(frame) for frame in frames], np.float64)
+            found = np.array([self._plainness(frame) for frame in frames], np.float64)
+        return 1 / (1 + np.exp(np.clip(found, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)))
 
     def _plainness(self, frame: Frame) -> float:
+        """Logarithm of the odds that the frame is not encrypted."""
         patches = cut(frame)
         network = self._network
         found = network.deviations(network.features(as_bytes(patches.words)), patches.side)
         # The mean of n pieces of noise deviates less than one piece, by the root of n.
         together = found.mean(0, keepdim=True) * math.sqrt(patches.n_distinct)
-        return float(network.plainness(torch.cat([found, together])).max())
+        row = SIDES.index(patches.side)
+        score = float(network.plainness(torch.cat([found, together])).max())
+        return (score - self.card.offsets[row]) / self.card.scales[row]
 
 
 def as_bytes(words: npt.NDArray[np.uint16]) -> Tensor:
-    """uint8 (n, side, side, 2) of the words (n, side, side): low byte, high byte."""
-    little = np.ascontiguousarray(words, "<u2")
-    return torch.from_numpy(little.view(np.uint8).reshape(*words.shape, 2))
+    """What the network looks at, of the words (n, side, side): uint8 (n, rows, columns, 2), low byte and high byte."""
+    little = np.array(tiled(words), "<u2")  # a copy: torch wants to be able to write
+    return torch.from_numpy(little.view(np.uint8).reshape(*little.shape, 2))
 
 
 def _read_weights(path: Path, card: Card, wanted: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,8 @@ from iomt_crypt.checks.patch import SIDES
 Pooling = Literal["average", "max", "l2"]
 #: Deviations beyond its root count less and less.
 _KNEE = 64.0
+#: Of a feature of noise, in its own units.
+SMALLEST_DEVIATION = 1e-4
 _BYTE_MEAN, _BYTE_DEVIATION = 127.5, 73.9
 
 
@@ -50,8 +52,9 @@ class Network(nn.Module):
         )
         n_features = first + second + third
         self.mix = nn.Linear(n_features, n_features, bias=False)
+        # At the start noise scores n_features / 20, so this is what it is told from.
         self.weigh = nn.Parameter(torch.full((n_features,), -3.0))
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.full((), -2 - n_features / 20))
         nn.init.eye_(self.mix.weight)
         self.register_buffer("mean", torch.zeros(len(SIDES), n_features))
         self.register_buffer("deviation", torch.ones(len(SIDES), n_features))
@@ -62,7 +65,7 @@ class Network(nn.Module):
         Parameters
         ----------
         patches
-            uint8 (n, side, side, 2), the low and the high byte of each word; side >= 32.
+            uint8 (n, rows, columns, 2), the low and the high byte of each word; 32 rows and columns at least.
 
         Returns
         -------
@@ -81,15 +84,22 @@ class Network(nn.Module):
         row = SIDES.index(side)
         return (features - self.mean[row]) / self.deviation[row]
 
+    def measure_noise(self, features: Tensor, side: int) -> None:
+        """Set what the features of noise are, for pieces of ``side``."""
+        row = SIDES.index(side)
+        self.mean[row] = features.mean(0)
+        # A filter that noise never passes has no deviation: whatever passes it is far from noise.
+        self.deviation[row] = features.std(0).clamp(min=SMALLEST_DEVIATION)
+
     def plainness(self, deviations: Tensor) -> Tensor:
         """Logarithm of the odds that a piece is not encrypted, before calibration: (n, n_features) to (n,)."""
         mixed = self.mix(deviations)
         distance = _KNEE * torch.log1p(mixed * mixed / _KNEE)
         return distance @ functional.softplus(self.weigh) + self.bias
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, side: int) -> Tensor:
         """Probabilities (n, 2) of each piece on its own: encrypted, not encrypted."""
-        plainness = self.plainness(self.deviations(self.features(patches), patches.shape[1]))
+        plainness = self.plainness(self.deviations(self.features(patches), side))
         return torch.stack([torch.zeros_like(plainness), plainness], 1).softmax(1)
 
 

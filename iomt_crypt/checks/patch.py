@@ -15,12 +15,15 @@ import numpy.typing as npt
 from iomt_crypt.checks.cell import Frame
 
 #: Sides of the pieces in words, the largest that the frame fills is taken.
-SIDES = (64, 32)
+SIDES = (64, 32, 16, 8)
+#: Smaller pieces are laid side by side until they are as large as this.
+SMALLEST_SEEN = 32
 #: Pieces of one frame, unless more are needed to see every row and column.
 N_PATCHES = 16
 MAXIMUM_PATCHES = 64
 _GOLDEN = 0.6180339887498949
 # What fills frames smaller than the smallest piece: noise, which looks neither plain nor like anything that repeats.
+# So of less than 64 words hardly anything can be said.
 _FILL = np.random.Generator(np.random.Philox(key=0x1A)).integers(0, 1 << 16, SIDES[-1] ** 2, np.uint16)
 
 Words = npt.NDArray[np.uint16]
@@ -63,7 +66,7 @@ def cut(frame: Frame) -> Patches:
     """
     raster = word_raster(frame)
     side = next((s for s in SIDES if min(raster.shape) >= s), 0)
-    if not side:
+    if raster.size >= 4 * side * side and side < SIDES[1]:
         raster, side = _folded(raster)
     corners = _corners(raster.shape[0], raster.shape[1], side)
     words = np.stack([raster[y : y + side, x : x + side] for y, x in corners])
@@ -82,6 +85,15 @@ def word_raster(frame: Frame) -> Words:
     if not even.size:
         even = np.concatenate([frame, frame], axis=1)  # one byte
     return np.ascontiguousarray(even).view("<u2").astype(np.uint16, copy=False)
+
+
+def tiled(words: Words) -> Words:
+    """Pieces (n, side, side) as the network looks at them: those smaller than `SMALLEST_SEEN` repeated down and across.
+
+    The means of the features stay those of one piece, which is measured against noise that is repeated in the same way.
+    """
+    times = max(1, SMALLEST_SEEN // words.shape[1])
+    return np.tile(words, (1, times, times)) if times > 1 else words
 
 
 def _folded(raster: Words) -> tuple[Words, int]:

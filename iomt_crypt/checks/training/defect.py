@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from iomt_crypt.checks.cell import Frame
-from iomt_crypt.checks.training.stream import compress
+from iomt_crypt.checks.training.stream import compress, encapsulate
 from iomt_crypt.seal import SUITES, Layout
 from iomt_crypt.seal.schedule import ObjectKey
 
@@ -102,21 +102,28 @@ def block_by_block(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
     return found
 
 
+def has_equal_blocks(frame: Frame) -> bool:
+    """Two blocks of 16 bytes of the frame are equal: otherwise `block_by_block` leaves nothing to be seen."""
+    data = _bytes(frame)
+    blocks = data[: data.size // _AES_BLOCK * _AES_BLOCK].reshape(-1, _AES_BLOCK).view(np.uint64)
+    return len(np.unique(blocks, axis=0)) < len(blocks)
+
+
 def code_book(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
     """Every word is replaced by another one, always the same for the same word."""
     return [rng.permutation(np.iinfo(frame.dtype).max + 1).astype(frame.dtype)[frame] for frame in frames]
 
 
 def compressed(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
-    """The compressed stream as it is: uint8 (1, n) for each frame. JPEG, JPEG 2000, deflate or PNG."""
+    """The compressed stream as it is: uint8 (1, n) for each frame. JPEG, JPEG 2000, RLE or deflate."""
     return [np.frombuffer(compress(frame, rng), np.uint8).reshape(1, -1) for frame in frames]
 
 
 def carried(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
-    """The compressed stream as it is from the first word of the raster on, noise behind it."""
+    """The encapsulated stream as it is from the first word of the raster on, noise behind it."""
     found = []
     for frame in frames:
-        stream = compress(frame, rng)[: frame.nbytes]
+        stream = encapsulate(compress(frame, rng))[: frame.nbytes]
         found.append(_like(stream + _bytes(noise(frame, rng)).tobytes()[len(stream) :], frame))
     return found
 
