@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -166,7 +167,10 @@ def _loader(
     reader_options: Mapping[str, Any] | None,
 ) -> LoadImaged:
     reader: Any = EncryptedDicomReader(identities, **{"list_is_series": True, **(reader_options or {})})
-    return LoadImaged(keys, reader=reader, dtype=dtype, ensure_channel_first=ensure_channel_first)
+    with warnings.catch_warnings():
+        # LoadImage makes all of MONAI's readers, and one of them tells that there is no decoder for a GPU
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader", UserWarning)
+        return LoadImaged(keys, reader=reader, dtype=dtype, ensure_channel_first=ensure_channel_first)
 
 
 def _items(data: Data, keys: KeysCollection, by: By) -> list[dict[str, Any]]:
