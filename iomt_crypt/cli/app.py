@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from iomt_crypt import __version__
-from iomt_crypt.cli import decrypt, encrypt, fetch, inspect, key, keygen, node, rekey, report, send, usage, verify
+from iomt_crypt.cli import (
+    decrypt,
+    encrypt,
+    fetch,
+    inspect,
+    key,
+    keygen,
+    node,
+    rekey,
+    report,
+    send,
+    train,
+    usage,
+    verify,
+)
 from iomt_crypt.cli.console import print_error
 from iomt_crypt.cli.missing import missing_extra
 from iomt_crypt.errors import IomtCryptError
@@ -32,6 +46,7 @@ app.command("rekey")(rekey.rekey)
 app.command("send")(send.send)
 app.command("fetch")(fetch.fetch)
 app.command("report")(report.report)
+app.command("train")(train.train)
 key.app.command("usage")(usage.usage)
 app.add_typer(key.app, name="key")
 app.add_typer(node.app, name="node")

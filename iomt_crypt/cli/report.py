@@ -23,8 +23,9 @@ _NEEDED = ("scipy", "skimage", "matplotlib", "jinja2", "reportlab")
 
 def report(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SRC...", help="DICOM, PNG or JPEG files, or folders of them.")
-    ],
+        list[Path] | None, typer.Argument(metavar="SRC...", help="DICOM, PNG or JPEG files, or folders of them.")
+    ] = None,
+    *,
     output: Output,
     suite: Annotated[
         str, typer.Option(help="Suite of the sections on tags and stored objects: hybrid-1 or chaos-cnn-1.")
@@ -39,6 +40,15 @@ def report(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the keys, places and choices of the measurements; the same in every run.")
     ] = 1,
+    classifier: Annotated[
+        bool,
+        typer.Option(
+            "--classifier", help="Measure how well the guard's classifier does, on SRC and on what is built in."
+        ),
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --classifier: of 'iomt-crypt train', not the package's.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how the image cipher hides images, and write a report on each into DIR: HTML, PDF and JSON.
@@ -46,7 +56,18 @@ def report(
     THE REPORTS SHOW THE PLAIN IMAGE and the name of its file: keep them as you would keep the image itself. They are
     readable by their owner alone, and hold nothing else of a DICOM header than geometry, SOP class and transfer syntax.
     Keys are made for the measurements only. What the figures mean, and what they do not prove: docs/REPORT.md.
+
+    With --classifier, SRC are folders of images, if any; each folder in one of them is a source. DIR gets confusion
+    matrices, ROC, calibration, and the images that were called wrong: docs/CLASSIFIER.md.
     """
+    if classifier:
+        from iomt_crypt.cli.train import report_classifier
+
+        return report_classifier(sources or [], output, weights=weights, seed=seed, as_json=as_json)
+    if not sources:
+        raise typer.BadParameter("name files or folders to measure", param_hint="SRC...")
+    if weights is not None:
+        raise typer.BadParameter("goes with --classifier", param_hint="--weights")
     one_of("--suite", suite, ("hybrid-1", "chaos-cnn-1"))
     package = _package()
     settings = package.Settings(suite=suite, frame=frame, n_trials=trials, alpha=alpha, seed=seed)

@@ -52,6 +52,24 @@ def train(
     typer.echo(f"trained: {output}", err=True)
 
 
+def report_classifier(folders: list[Path], output: Path, *, weights: Path | None, seed: int, as_json: bool) -> None:
+    """Evaluate a classifier on images that it was not trained on, and write pictures and figures."""
+    from iomt_crypt.checks.classifier import Classifier
+    from iomt_crypt.checks.training import course
+    from iomt_crypt.checks.training.recipe import read_recipe
+    from iomt_crypt.checks.training.report import write_report
+
+    classifier = Classifier.load(weights)
+    made = course.examine(classifier, folders, read_recipe(), seed, track)
+    figures = write_report(made, classifier.card, output)
+    if as_json:
+        print_json({"output": str(output), **figures})
+        return
+    for name, rate in figures["summary"].items():
+        print_note(f"{name}: {rate['right']} of {rate['trials']} right")
+    typer.echo(f"reported: {output}", err=True)
+
+
 def track(items: Sequence[Any], label: str) -> Iterable[Any]:
     """A progress bar on a terminal."""
     return progress(items, len(items), label) if sys.stderr.isatty() else items

@@ -63,7 +63,7 @@ class Bank:
     def _bad(self, groups: list[Words], side: int) -> Words:
         rng = self._rng
         group = groups[int(rng.integers(len(groups)))]
-        piece = group[int(rng.integers(len(group)))]
+        piece: Words = group[int(rng.integers(len(group)))]
         y, x = (int(v) for v in rng.integers(piece.shape[0] - side + 1, size=2))
         piece = piece[y : y + side, x : x + side]
         chance = rng.random()
