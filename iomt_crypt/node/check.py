@@ -34,6 +34,7 @@ class Finding:
 def check(config: NodeConfig) -> Iterator[Finding]:
     """Try keys, spool, port and destination, one after the other; yield what was found."""
     checks: dict[str, Callable[[NodeConfig], str]] = {
+        "cipher": _cipher,
         "recipients": _recipients,
         "site key": _site_key,
         "spool": _spool,
@@ -50,6 +51,13 @@ def check(config: NodeConfig) -> Iterator[Finding]:
             yield Finding(name, False, str(error), error.hint)
         except OSError as error:
             yield Finding(name, False, error.strerror or type(error).__name__)
+
+
+def _cipher(config: NodeConfig) -> str:
+    from iomt_crypt.checks.answer import check_answers
+
+    check_answers(config.policy.suite)
+    return f"image cipher and suite {config.policy.suite} give their known answers"
 
 
 def _recipients(config: NodeConfig) -> str:

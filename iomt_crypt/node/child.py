@@ -16,9 +16,10 @@ import threading
 import time
 import warnings
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
-from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError
+from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError, KnownAnswerError
 from iomt_crypt.node.config import NodeConfig
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
@@ -98,6 +99,7 @@ class Lifeline:
 
 def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) -> None:
     """Run the receiver until the lifeline ends; ``forwarder`` is called after each object."""
+    from iomt_crypt.checks.answer import check_answers
     from iomt_crypt.cipher import warm_up
     from iomt_crypt.dicom import Policy
     from iomt_crypt.node.epoch import EpochSource
@@ -109,7 +111,12 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
 
     keys, spool, journal = config.keys, _spool(config), _journal(config)
     recipients = RecipientList(keys.recipients)
-    epochs = EpochSource(recipients, n_objects=keys.epoch_objects, hours=keys.epoch_hours)
+    epochs = EpochSource(
+        recipients,
+        n_objects=keys.epoch_objects,
+        hours=keys.epoch_hours,
+        self_test=partial(check_answers, config.policy.suite),
+    )
     if advice := escrow_advice(epochs.recipients):
         _log.warning("%s (hint: %s)", *advice)
     site_key = load_or_create_site_key(keys.site_key)
@@ -190,7 +197,7 @@ def main(role: str, shared: Wake) -> int:
             receive(config, lifeline, own, shared)
         else:
             forward(config, lifeline, shared)
-    except (ConfigurationError, KeyMaterialError) as error:
+    except (ConfigurationError, KeyMaterialError, KnownAnswerError) as error:
         _report(error)
         return EXIT_CANNOT_START
     except IomtCryptError as error:

@@ -1,7 +1,8 @@
 """When the node changes its epoch key, and for whom: after a number of objects, after some hours, for new recipients.
 
 A change that fails stops nothing. The epoch in force goes on, for its recipients, until a later attempt succeeds; what
-is wrong is logged at each attempt and shown by ``node status``.
+is wrong is logged at each attempt and shown by ``node status``. One failure stops everything: when the cipher does not
+give its known answers any more, there is no epoch for any object until it does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from iomt_crypt.errors import IomtCryptError
+from iomt_crypt.errors import IomtCryptError, KnownAnswerError
 from iomt_crypt.node.backoff import Backoff
 from iomt_crypt.node.recipient import expiry_advice
 from iomt_crypt.seal import Epoch, Recipient, fingerprint_text
@@ -60,6 +61,8 @@ class EpochSource:
     Only one thread at a time changes the epoch, which may take seconds when a recipient is a token or a key service;
     the others go on with the epoch in force.
 
+    ``self_test`` is called before each epoch, and raises KnownAnswerError when nothing must be encrypted.
+
     Raises
     ------
     IomtCryptError
@@ -73,12 +76,15 @@ class EpochSource:
         n_objects: int,
         hours: float,
         clock: Callable[[], float] = time.monotonic,
+        self_test: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._n_objects = n_objects
         self._seconds = hours * 3600.0
         self._tell: Callable[[EpochFacts], None] = lambda _: None
         self._clock = clock
+        self._self_test = self_test
+        self._broken: KnownAnswerError | None = None
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._reload_wanted = False
@@ -88,12 +94,14 @@ class EpochSource:
         self._begin(source.read(), "start")
 
     def current(self) -> Epoch:
-        """The epoch for one more object."""
+        """The epoch for one more object. Raises KnownAnswerError while the cipher fails its test."""
         # While something is wrong an attempt may take as long as a service's time-outs. A thread of the node makes it,
         # so that no sender waits for it.
         if not self._troubles:
             self.look()
         with self._lock:
+            if self._broken is not None:
+                raise KnownAnswerError(str(self._broken), hint=self._broken.hint)
             self._n_used += 1
             return self._epoch
 
@@ -165,6 +173,12 @@ class EpochSource:
         self._tell(self.facts())
 
     def _begin(self, recipients: Sequence[Recipient], reason: str) -> None:
+        try:
+            self._self_test()
+            self._broken = None
+        except KnownAnswerError as error:
+            self._broken = error
+            raise
         epoch = Epoch.create(recipients)
         with self._lock:
             self._epoch, self._recipients = epoch, tuple(recipients)
@@ -188,8 +202,9 @@ class EpochSource:
         with self._lock:
             self._troubles[what] = _Trouble(text, n_failures, self._clock() + delay_s)
         _log.error(
-            "%s NOT CHANGED, what was in force goes on; next attempt in %.0f s: %s",
+            "%s NOT CHANGED, %s; next attempt in %.0f s: %s",
             "RECIPIENTS" if what == "recipients" else "EPOCH",
+            "what was in force goes on" if self._broken is None else "NO OBJECT IS TAKEN",
             delay_s,
             text,
         )

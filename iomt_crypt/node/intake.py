@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iomt_crypt.dicom import Policy, Protected, protect, read_network
-from iomt_crypt.errors import IomtCryptError
+from iomt_crypt.errors import IomtCryptError, KnownAnswerError
 from iomt_crypt.node import status
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.readback import read_back
 from iomt_crypt.node.spool import Draft, Spool
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ class Intake:
             answer = self._take(request)
         except Exception as error:  # noqa: BLE001 - the sender must get an answer, and nothing may reach pynetdicom's log
             answer = _failure(error)
-            if answer.status == status.PROCESSING_FAILURE:
+            if isinstance(error, KnownAnswerError):
+                _log.error("NOT TAKEN sop_instance_uid=%s: %s (%s)", request.sop_instance_uid, error, error.hint)
+            elif answer.status == status.PROCESSING_FAILURE:
                 _log_unexpected(error)
         if answer.status != status.SUCCESS:
             _log.warning(
@@ -93,12 +96,14 @@ class Intake:
                 return Answer(status.MISMATCH, f"{name} differs between command and data set")
         started = time.perf_counter()
         with self._spool.draft() as draft:
-            protected = protect(source, draft.file, epoch=self._epochs.current(), policy=self._policy)
+            epoch = self._epochs.current()
+            protected = protect(source, draft.file, epoch=epoch, policy=self._policy)
             encrypt_seconds = time.perf_counter() - started
+            digest = read_back(draft.file, request.data, epoch=epoch)
             # The encrypted object may be larger than the received one: a compressed image becomes a native raster.
             self._spool.require_room(0)
             path = self._spool.commit(draft)
-            entry = _entry(draft, protected, request, encrypt_seconds)
+            entry = _entry(draft, protected, request, encrypt_seconds, digest)
         self._enter(entry, path)
         return Answer(status.SUCCESS)
 
@@ -111,7 +116,7 @@ class Intake:
             raise
 
 
-def _entry(draft: Draft, protected: Protected, request: Request, encrypt_seconds: float) -> NewEntry:
+def _entry(draft: Draft, protected: Protected, request: Request, encrypt_seconds: float, digest: bytes) -> NewEntry:
     return NewEntry(
         spool_name=draft.name,
         sop_class_uid=protected.sop_class_uid,
@@ -127,6 +132,7 @@ def _entry(draft: Draft, protected: Protected, request: Request, encrypt_seconds
         calling_ae_title=request.calling_ae_title,
         received_at=time.time(),
         record=protected.record,
+        sha256=digest,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def _read_entry(path: Path) -> NewEntry | None:
     """Read from the object itself what its row needs; None when the forwarder has just delivered it."""
     try:
         status = path.stat()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
     except FileNotFoundError:
         return None
@@ -58,4 +61,5 @@ def _read_entry(path: Path) -> NewEntry | None:
         size_bytes=status.st_size,
         # The name begins with the time of reception in nanoseconds.
         received_at=int(path.name.partition("-")[0]) / 1e9,
+        sha256=digest,
     )
