@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from iomt_crypt.checks.reader import EncryptedDicomReader
 from iomt_crypt.dicom import read_file
 from iomt_crypt.dicom.file import open_input
 from iomt_crypt.dicom.uid import SERIES
-from iomt_crypt.errors import InputError, NotDicomError
+from iomt_crypt.errors import InputError, IomtCryptError, NotDicomError
 from iomt_crypt.seal import Identity
 
 By = Literal["series", "file"]
@@ -127,6 +128,10 @@ class EncryptedDataset(Dataset):
         load = _loader(keys, identities, dtype, ensure_channel_first, reader_options)
         super().__init__(_items(data, keys, by), _after(load, transform))
 
+    def _transform(self, index: int) -> Any:
+        with _our_errors():
+            return super()._transform(index)
+
 
 class EncryptedCacheDataset(CacheDataset):
     """`EncryptedDataset` that keeps what its deterministic transforms give, in clear, in memory.
@@ -157,6 +162,28 @@ class EncryptedCacheDataset(CacheDataset):
     ) -> None:
         load = _loader(keys, identities, dtype, ensure_channel_first, reader_options)
         super().__init__(_items(data, keys, by), _after(load, transform), **{"progress": False, **cache_options})
+
+    def _transform(self, index: int) -> Any:
+        with _our_errors():
+            return super()._transform(index)
+
+    def _load_cache_item(self, idx: int) -> Any:
+        with _our_errors():
+            return super()._load_cache_item(idx)
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """A Compose says "applying transform ..." whatever went wrong: errors of this package are raised as they are."""
+    try:
+        yield
+    except RuntimeError as wrapped:
+        error: BaseException | None = wrapped
+        while error is not None and not isinstance(error, IomtCryptError):
+            error = error.__cause__
+        if error is None:
+            raise
+        raise error from None
 
 
 def _loader(

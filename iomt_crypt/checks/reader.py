@@ -117,8 +117,8 @@ class EncryptedDicomReader(PydicomReader):
         NoMatchingIdentityError, AuthenticationError, NotEncryptedError, InputError, HeaderDriftError, KeyMaterialError
             With the file's name in a note.
         """
-        if img.error is not None:
-            raise img.error
+        if (error := img.error) is not None:
+            raise error
         # MONAI keeps what was read last in the reader, where another thread would find it
         own = copy.copy(self)
         own.filenames, own.has_series = list(img.filenames), img.has_series
