@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
+from iomt_crypt.errors import ConfigurationError
+
 Action = Literal["block", "warn", "off"]
+
+_PACKAGES = ("torch", "monai", "safetensors")
 
 #: Frames of one object that are looked at, at most: the false alarms of `statistic` are counted for so many.
 MAXIMUM_FRAMES = 1000
@@ -33,3 +38,18 @@ class GuardPolicy:
     classifier: bool = True
     own: tuple[str, ...] = ()
     n_threads: int = 1
+
+    def require_packages(self) -> None:
+        """Check, without importing them, that the packages of the guard are installed.
+
+        Raises
+        ------
+        ConfigurationError
+            One is missing.
+        """
+        missing = [name for name in _PACKAGES if find_spec(name) is None] if self.action != "off" else []
+        if missing:
+            raise ConfigurationError(
+                f"the guard needs packages that are not installed: {', '.join(missing)}",
+                hint="pip install 'iomt-crypt[checks]'; or do without it: checks.policy = \"off\"",
+            )

@@ -68,6 +68,7 @@ def status(config: Config, as_json: Json = False) -> None:
     waiting = None if totals.oldest_waiting_at is None else max(time.time() - totals.oldest_waiting_at, 0.0)
     facts = {
         **{str(state): n for state, n in totals.by_state.items()},
+        "held_by_guard": totals.n_held_by_guard,
         "oldest_waiting_seconds": waiting,
         "destination": str(loaded.destination.peer),
         "spool_free_bytes": spool.free_bytes(),
@@ -105,6 +106,7 @@ def queue(
         "sop_instance_uid",
         "original_sop_instance_uid",
         "state",
+        "held_by",
         "attempts",
         "reason",
         "size_bytes",
@@ -114,9 +116,9 @@ def queue(
     table = Table(*names, box=None, pad_edge=False)
     for entry in _journal(_load(config)).entries(state=State(state) if state else None):
         row = {name: getattr(entry, name) for name in names}
-        row["received_at"] = datetime.fromtimestamp(entry.received_at, UTC).isoformat(timespec="milliseconds")
+        row["received_at"] = _time(entry.received_at)
         if as_json:
-            print_json(row)
+            print_json({**row, "alarm": entry.alarm})
         else:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
     if not as_json:
@@ -136,9 +138,51 @@ def hold(
 
 
 @app.command()
-def release(config: Config, ids: Ids = None, every: All = False) -> None:
-    """Queue held objects again."""
-    typer.echo(f"released: {_journal(_load(config)).release(_chosen(ids, every))}", err=True)
+def release(
+    config: Config,
+    ids: Ids = None,
+    every: All = False,
+    reason: Annotated[
+        str, typer.Option(help="Why. An object that the guard holds is sent unchecked with it, in your name.")
+    ] = "",
+    check_again: Annotated[
+        bool, typer.Option("--check-again", help="Let the guard look again at what it holds, before it is sent.")
+    ] = False,
+) -> None:
+    """Queue held objects again.
+
+    What the guard holds must be named, with a reason, to be sent unchecked; --all passes by it. With --check-again the
+    guard looks once more, at named objects or at all: for when its own check was at fault, and is mended.
+    """
+    journal = _journal(_load(config))
+    chosen = _chosen(ids, every)
+    typer.echo(f"released: {journal.release(chosen, reason=reason, again=check_again)}", err=True)
+    n_left = journal.totals().n_held_by_guard
+    if every and n_left and not check_again:
+        typer.echo(f"still held by the guard: {n_left}", err=True)
+        typer.echo(
+            "hint: 'iomt-crypt node queue --state held' says why; name them with --reason, or --check-again", err=True
+        )
+
+
+@app.command()
+def audit(config: Config, as_json: Json = False) -> None:
+    """Show who held, released and resent what, when and why; oldest first."""
+    table = Table("time", "who", "action", "id", "sop_instance_uid", "reason", box=None, pad_edge=False)
+    for decision in _journal(_load(config)).decisions():
+        at = _time(decision.at)
+        if as_json:
+            print_json({**asdict(decision), "at": at})
+        else:
+            table.add_row(
+                at, decision.who, decision.action, str(decision.object_id), decision.sop_instance_uid, decision.reason
+            )
+    if not as_json:
+        Console(highlight=False, markup=False).print(table)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 @app.command()
@@ -170,4 +214,6 @@ def _journal(config: NodeConfig) -> Journal:
     path = Spool(config.spool.folder).journal_path
     if not path.exists():
         raise StorageError(f"no journal at {path}", hint="the node has not run yet with this configuration")
-    return Journal(path)
+    journal = Journal(path)
+    journal.require_version()
+    return journal

@@ -35,6 +35,7 @@ def check(config: NodeConfig) -> Iterator[Finding]:
     """Try keys, spool, port and destination, one after the other; yield what was found."""
     checks: dict[str, Callable[[NodeConfig], str]] = {
         "cipher": _cipher,
+        "checks": _checks,
         "recipients": _recipients,
         "site key": _site_key,
         "spool": _spool,
@@ -58,6 +59,18 @@ def _cipher(config: NodeConfig) -> str:
 
     check_answers(config.policy.suite)
     return f"image cipher and suite {config.policy.suite} give their known answers"
+
+
+def _checks(config: NodeConfig) -> str:
+    policy = config.checks.guard
+    if policy.action == "off":
+        return "off: nothing is looked at before it leaves"
+    policy.require_packages()
+    from iomt_crypt.checks import Guard
+
+    Guard(policy)
+    own = f", own: {', '.join(policy.own)}" if policy.own else ""
+    return f"{policy.action}, classifier {'on' if policy.classifier else 'off'}{own}"
 
 
 def _recipients(config: NodeConfig) -> str:

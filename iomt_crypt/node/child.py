@@ -25,6 +25,7 @@ from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
 if TYPE_CHECKING:
+    from iomt_crypt.checks import Guard
     from iomt_crypt.node.epoch import EpochFacts, EpochSource
     from iomt_crypt.node.journal import Journal
 
@@ -168,9 +169,18 @@ def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake) -> None:
     from iomt_crypt.node.transport import configure_pynetdicom
 
     configure_pynetdicom()
-    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config))
+    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config), guard=_guard(config))
     forwarder.recover()
     forwarder.run(stop=lifeline.ended, wait=wake.wait)
+
+
+def _guard(config: NodeConfig) -> Guard | None:
+    if config.checks.policy == "off":
+        return None
+    # Takes seconds: MONAI and PyTorch.
+    from iomt_crypt.checks import Guard
+
+    return Guard(config.checks.guard)
 
 
 def _spool(config: NodeConfig) -> Spool:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from iomt_crypt.checks.policy import MAXIMUM_FRAMES, GuardPolicy
 from iomt_crypt.errors import ConfigurationError
 from iomt_crypt.node.peer import Peer, is_ae_title
 
@@ -106,6 +107,32 @@ class PolicySection(_Section):
     )
 
 
+class ChecksSection(_Section):
+    """What is looked at before an object leaves, and what a finding leads to."""
+
+    policy: Literal["block", "warn", "off"] = Field(
+        default="block",
+        description="block holds an object with an alarm until a person decides; warn sends it and notes the alarm; "
+        "off checks nothing here",
+    )
+    frames: int = Field(
+        default=16,
+        ge=2,
+        le=MAXIMUM_FRAMES,
+        description="frames of an object that are looked at, the first and the last too",
+    )
+    classifier: bool = Field(default=True, description="ask the trained network too, not only the statistics")
+    own: list[str] = Field(
+        default=[], description="the site's own checks: MONAI transforms, each as package.module:Class"
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="threads of PyTorch in the forwarder")
+
+    @property
+    def guard(self) -> GuardPolicy:
+        """The section as the guard takes it."""
+        return GuardPolicy(self.policy, self.frames, self.classifier, tuple(self.own), self.threads)
+
+
 class DestinationSection(_Section):
     """The archive that gets the encrypted objects."""
 
@@ -142,6 +169,7 @@ class NodeConfig(_Section):
     spool: SpoolSection
     keys: KeysSection
     policy: PolicySection = Field(default_factory=PolicySection)
+    checks: ChecksSection = Field(default_factory=ChecksSection)
     destination: DestinationSection
 
 

@@ -161,7 +161,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Totals:
-    """How many objects are in each state, and when the oldest undelivered one came (Unix time; None: none waits)."""
+    """How many objects are in each state, and when the oldest undelivered one came (Unix time; None: none waits).
+
+    ``n_held_by_guard`` of those held are so because of an alarm.
+    """
 
     by_state: dict[State, int]
     oldest_waiting_at: float | None
+    n_held_by_guard: int

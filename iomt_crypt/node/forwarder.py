@@ -1,10 +1,12 @@
-"""From the spool to the archive: claim, send, let the answer decide."""
+"""From the spool to the archive: claim, let the guard look, send, let the answer decide."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -16,6 +18,9 @@ from iomt_crypt.node.config import NodeConfig
 from iomt_crypt.node.entry import Entry, State
 from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.spool import Spool
+
+if TYPE_CHECKING:
+    from iomt_crypt.checks import Guard
 
 _log = logging.getLogger(__name__)
 
@@ -31,10 +36,13 @@ class Forwarder:
 
     Two kinds of failure are kept apart. When the archive is away or full, everything waits, and is tried again for
     ever. When it refuses one object, that object steps back behind the others, and fails after ``max_attempts``.
+
+    ``guard`` looks at each object before it is sent; None: nobody does.
     """
 
-    def __init__(self, config: NodeConfig, *, spool: Spool, journal: Journal) -> None:
+    def __init__(self, config: NodeConfig, *, spool: Spool, journal: Journal, guard: Guard | None = None) -> None:
         destination = config.destination
+        self._guard = guard
         self._destination = destination
         self._spool = spool
         self._journal = journal
@@ -149,6 +157,8 @@ class Forwarder:
             self._put_off(str(error))
             self._journal.waiting(entry.id, reason=str(error))
             return False
+        if not self._may_leave(entry, path):
+            return True
         self._message_id = self._message_id % 65535 + 1
         try:
             code, comment = self._client.store(path, context, message_id=self._message_id)
@@ -168,6 +178,25 @@ class Forwarder:
             self._refused(entry, f"its file cannot be read: {error.strerror}")
             return True
         return self._answered(entry, code, comment)
+
+    def _may_leave(self, entry: Entry, path: Path) -> bool:
+        """Ask the guard, right before the object is sent: what it has read is what the archive gets."""
+        if self._guard is None or entry.cleared or not path.exists():
+            return True
+        verdict = self._guard.check(path, sha256=entry.sha256)
+        if verdict.passed:
+            return True
+        reason = str(verdict)
+        if self._guard.policy.action == "warn":
+            if entry.alarm != reason:  # once, and not at every attempt
+                _log.warning(
+                    "ALARM, sent all the same id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, reason
+                )
+                self._journal.warned(entry.id, reason=reason)
+            return True
+        _log.error("HELD by the guard id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, reason)
+        self._journal.blocked(entry.id, reason=reason)
+        return False
 
     def _answered(self, entry: Entry, code: int, comment: str) -> bool:
         verdict = status.judge(code)

@@ -256,11 +256,13 @@ class Journal:
     def totals(self) -> Totals:
         """Count the objects by state."""
         counts = sa.select(_object.c.state, sa.func.count()).group_by(_object.c.state)
+        guarded = sa.select(sa.func.count()).where(_object.c.state == State.HELD, _object.c.held_by == GUARD)
         oldest = sa.select(sa.func.min(_object.c.received_at)).where(_object.c.state.in_(UNFINISHED))
         with self._transaction(write=False) as connection:
             found = {State(state): int(n) for state, n in connection.execute(counts)}
             waiting = connection.execute(oldest).scalar_one_or_none()
-        return Totals({state: found.get(state, 0) for state in State}, waiting)
+            n_guarded = int(connection.execute(guarded).scalar_one())
+        return Totals({state: found.get(state, 0) for state in State}, waiting, n_guarded)
 
     def _move(
         self,

@@ -60,8 +60,9 @@ class Supervisor:
         StorageError
             When the spool cannot be used or another node has it.
         ConfigurationError
-            When the journal belongs to another version.
+            When the journal belongs to another version, or packages of the guard are missing.
         """
+        self._config.checks.guard.require_packages()
         self._spool.create()
         self._lock_fd = self._spool.lock(wait_s=5.0)
         self._spool.withdraw()
@@ -110,7 +111,9 @@ class Supervisor:
             for child in self._children:
                 if child.process is not None and child.process.poll() is not None:
                     # What is wrong now was right when the node became ready: a person is mending a key file perhaps.
-                    if child.process.returncode == EXIT_CANNOT_START and self._spool.announced() is None:
+                    # The forwarder loads the guard for seconds, and is not ready yet when the receiver is.
+                    never_ran = self._spool.announced() is None or (child.role == "forwarder" and not child.n_crashes)
+                    if child.process.returncode == EXIT_CANNOT_START and never_ran:
                         return 1
                     self._note_crash(child, now)
                 if child.process is None and now >= child.restart_at:

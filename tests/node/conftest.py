@@ -37,6 +37,8 @@ def make_config(tmp_path: Path, identity: HpkeIdentity):
             "node": {"host": "127.0.0.1", "port": 0},
             "spool": {"folder": str(tmp_path / "spool"), "reserve_bytes": 0},
             "keys": {"recipients": ["recipients.txt"], "site_key": "site.key"},
+            # Loading the guard takes seconds for each node; its own tests switch it on.
+            "checks": {"policy": "off"},
             "destination": {
                 "ae_title": "ARCHIVE",
                 "host": "127.0.0.1",
