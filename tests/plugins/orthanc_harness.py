@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from demo import orthanc
 
@@ -76,7 +79,7 @@ import iomt_crypt_orthanc.reception as reception
 Reception = reception.Reception
 Reception._decide = broken("decide", Reception._decide, RuntimeError("Zebedee^Quentin"))
 Reception._count = broken("count", Reception._count, MemoryError())
-Reception.received = broken("callback", Reception.received, RuntimeError("Zebedee^Quentin"))
+Reception.received = broken("callback", Reception.received, RuntimeError())  # Orthanc logs its message
 Reception.approve_c_store = broken("filter", Reception.approve_c_store, RuntimeError())
 """
 
@@ -137,15 +140,27 @@ class Plugged(orthanc.Orthanc):
 
 
 @contextmanager
-def start(folder: Path, options: dict[str, Any], environment: dict[str, str] | None = None) -> Iterator[Plugged]:
-    """Run Orthanc with the options until the block ends."""
+def start(folder: Path, options: dict[str, Any]) -> Iterator[Plugged]:
+    """Run Orthanc with the options until the block ends.
+
+    Raises
+    ------
+    RuntimeError
+        It does not start; the message is its log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(3):  # a free port may be taken by somebody else before Orthanc binds it
         server = Plugged(folder, options)
         (folder / "orthanc.json").write_text(json.dumps(server.configuration(), indent=1))
         with server.log.open("wb") as log:
+            # Without TCP_NODELAY an answer waits for a delayed acknowledgement (40 ms) again and again.
             process = subprocess.Popen(
-                [str(orthanc.binary()), str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder
+                [str(orthanc.binary()), str(folder / "orthanc.json")],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                # The host half finds iomt_crypt.errors where it is installed beside it, or here.
+                env={**os.environ, "TCP_NODELAY": "1", "PYTHONPATH": str(ROOT)},
             )
         server.process = process
         try:
@@ -169,13 +184,26 @@ def storescu(program: str, server: orthanc.Orthanc, folder: Path, *options: str)
     command = [program, "-aet", "STORESCU", "-aec", server.ae_title, "-v", "-nh", *options, server.host]
     paths = [str(path) for path in sorted(folder.iterdir())]
     done = subprocess.run(
-        [*command, str(server.port), *paths], capture_output=True, text=True, timeout=120, check=False
+        [*command, str(server.port), *paths],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "TCP_NODELAY": "1"},
     )
     answers = [
         line for line in done.stderr.splitlines() + done.stdout.splitlines() if "Received Store Response" in line
     ]
     accepted = ["(Success)" in line for line in answers]
     return accepted + [False] * (len(paths) - len(accepted))
+
+
+def require_libraries() -> None:
+    """Orthanc's own plug-ins that are needed here; they are not programs that could be looked up on the PATH."""
+    for name in ("libOrthancPython.so", "libOrthancDicomWeb.so"):
+        if not (LIBRARIES / name).is_file():
+            message = f"{LIBRARIES / name} is not installed (tests/install_peers.sh)"
+            pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
 @dataclass

@@ -30,8 +30,11 @@ def update(folder: Path, reason: str = "") -> int:
         elif reason or not path.exists():
             draft = folder / f"{FILE_NAME}.{os.getpid()}.draft"
             text = f"{n} objects in quarantine, in no archive yet\nlast: {reason or 'see the list'}\n"
-            draft.write_text(text + "list them: python -m iomt_crypt_orthanc quarantine list\n", encoding="utf-8")
-            draft.replace(path)
+            try:
+                draft.write_text(text + "list them: python -m iomt_crypt_orthanc quarantine list\n", encoding="utf-8")
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
     except OSError:
         return n
     return n

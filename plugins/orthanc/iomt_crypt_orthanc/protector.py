@@ -57,13 +57,7 @@ class Protector:
     def take(self, data: bytes | bytearray) -> Outcome:
         """Encrypt one file. Raises nothing: whatever goes wrong, the outcome is one that keeps plain bytes away."""
         try:
-            source = read_file(io.BytesIO(data))
-            if find_record(source.header) is not None:
-                check_encrypted(source)
-                return Outcome("kept")
-            sink = io.BytesIO()
-            protect(source, sink, epoch=self._epochs.current(), policy=self._policy)
-            return Outcome("encrypted", data=sink.getvalue())
+            return self.encrypt(data)
         except NotDicomError as error:
             return Outcome("refused", str(error))  # Orthanc would not take it either
         except Exception as error:  # noqa: BLE001 - the host must get an answer
@@ -71,6 +65,22 @@ class Protector:
         if self._on_failure == "refuse":
             return Outcome("refused", reason)
         return self.set_aside(data, reason)
+
+    def encrypt(self, data: bytes | bytearray) -> Outcome:
+        """Encrypt one file, or let an encrypted one pass; `take` without a net.
+
+        Raises
+        ------
+        InputError, AuthenticationError
+            It cannot be encrypted; or it holds a record, and is not what the record speaks of.
+        """
+        source = read_file(io.BytesIO(data))
+        if find_record(source.header) is not None:
+            check_encrypted(source)
+            return Outcome("kept")
+        sink = io.BytesIO()
+        protect(source, sink, epoch=self._epochs.current(), policy=self._policy)
+        return Outcome("encrypted", data=sink.getvalue())
 
     def set_aside(self, data: bytes | bytearray, reason: str) -> Outcome:
         """Seal a file into the quarantine, durably; ``"refused"`` when even that fails."""

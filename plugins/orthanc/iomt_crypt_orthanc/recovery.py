@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from iomt_crypt.dicom import output_file
-from iomt_crypt.errors import ConfigurationError, IomtCryptError, NetworkError
+from iomt_crypt.errors import ConfigurationError, NetworkError
 from iomt_crypt.seal import Keyring
 from iomt_crypt_orthanc import alarm, quarantine
 from iomt_crypt_orthanc.protector import Protector, said
@@ -36,12 +36,8 @@ def retry(folder: Path, keyring: Keyring, protector: Protector, deliver: Destina
     """Encrypt each object anew and deliver it; what was delivered leaves the quarantine."""
 
     def encrypted(data: bytes) -> bytes:
-        outcome = protector.take(data)
-        if outcome.verdict == "kept":
-            return data
-        if outcome.verdict != "encrypted":
-            raise IomtCryptError(outcome.reason)
-        return outcome.data
+        outcome = protector.encrypt(data)
+        return data if outcome.verdict == "kept" else outcome.data
 
     return _each(folder, keyring, lambda name, data: deliver(name, encrypted(data)))
 

@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from iomt_crypt_orthanc.pool import WorkerLost
 from iomt_crypt_orthanc.reception import Asks
@@ -145,9 +144,3 @@ class Release:
         expected = self._passwords.get(user)
         right = isinstance(expected, str) and hmac.compare_digest(expected.encode(), password.encode())
         return user if kind.lower() == "basic" and right else ""
-
-
-def stored_files(identifiers: Sequence[Any], fetch: Callable[[str], bytes]) -> Iterator[bytes]:
-    """The stored files of ``identifiers``, fetched one after the other."""
-    for identifier in identifiers:
-        yield fetch(str(identifier))

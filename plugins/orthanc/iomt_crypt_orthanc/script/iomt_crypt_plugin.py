@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ _KEEP = (_ACTION.KEEP_AS_IS, b"")
 _DISCARD = (_ACTION.DISCARD, b"")
 _REALM = "Orthanc Secure Area"  # the same as Orthanc's own, so that a browser asks once
 _METRICS_S = 10.0
-_LEVELS = {"series": "instances", "studies": "instances", "patients": "instances"}
 
 Route = Callable[[Any, dict[str, Any]], None]
 
@@ -163,14 +163,17 @@ class Plugin:
         uids = [uid for uid in request["groups"] if uid]
         self._release.authorise(request["headers"], action="dicom-web", target="/".join(uids))
         look_up = (orthanc.LookupStudy, orthanc.LookupSeries, orthanc.LookupInstance)[len(uids) - 1]
-        identifier = look_up(uids[-1])
-        if not identifier:
-            raise Denied(HTTPStatus.NOT_FOUND, "no such resource")
+        try:
+            identifier = look_up(uids[-1])
+        except orthanc.OrthancException:  # "internal error" for a UID that is not there
+            raise Denied(HTTPStatus.NOT_FOUND, "no such resource") from None
         level = ("studies", "series", "instances")[len(uids) - 1]
         listed = [identifier] if level == "instances" else self._list(f"/{level}/{identifier}/instances")
+        files = (self._release.decrypt(orthanc.GetDicomForInstance(each)).data for each in listed)
+        first = next(files)  # what fails here still has a status; later on the answer just ends
         output.StartMultipartAnswer("related", "application/dicom")
-        for each in listed:
-            output.SendMultipartItem(self._release.decrypt(orthanc.GetDicomForInstance(each)).data)
+        for data in chain([first], files):
+            output.SendMultipartItem(data)
 
     def _instance(self, request: dict[str, Any], action: str) -> Plain:
         identifier = request["groups"][0]
