@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 import pydicom.data
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from iomt_crypt.checks.cell import Frame, read_cells
 from iomt_crypt.checks.training.recipe import Recipe
@@ -25,6 +30,7 @@ PYDICOM = Path(pydicom.data.__file__).with_name("test_files")
 MANIFEST = "MANIFEST.csv"
 SYNTHETIC_SOURCE = "synthetic"
 _GROUPING = ("PatientID", "StudyInstanceUID", "SOPInstanceUID")
+_NATIVE = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 _MAXIMUM_CELLS = 1 << 23
 
 
@@ -125,8 +131,8 @@ def _read(path: Path, source: str, recipe: Recipe, licence: str) -> Plain | None
         if cells.has_record or not frames:
             return None
         header = dcmread(path, force=True, stop_before_pixels=True)
-        syntax = UID(header.file_meta.get("TransferSyntaxUID", "") if hasattr(header, "file_meta") else "")
-        form = "compressed" if syntax.is_transfer_syntax and syntax.is_compressed else "native"
+        syntax = header.file_meta.get("TransferSyntaxUID", "") if hasattr(header, "file_meta") else ""
+        form = "native" if syntax in _NATIVE else "compressed"
         kind = str(header.get("Modality", "") or "none")
         return Plain(source, kind, int(header.get("BitsAllocated", 8) or 8), form, frames, _groups(header), licence)
 

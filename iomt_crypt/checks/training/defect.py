@@ -130,7 +130,8 @@ def carried(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
 
 def constant(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
     """Every word of all frames is the same."""
-    return [np.full_like(frame, rng.integers(np.iinfo(frame.dtype).max + 1)) for frame in frames]
+    share = rng.random()
+    return [np.full_like(frame, int(share * (np.iinfo(frame.dtype).max + 1))) for frame in frames]
 
 
 def twice_one_tweak(frames: Sequence[Frame], rng: np.random.Generator) -> Frames:
