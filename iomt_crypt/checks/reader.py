@@ -19,7 +19,9 @@ from pydicom.errors import InvalidDicomError
 
 from iomt_crypt.checks.key import Given, Opener
 from iomt_crypt.dicom import Headers, Source, block, read_file
+from iomt_crypt.dicom.clear import DERIVATION
 from iomt_crypt.dicom.file import open_input
+from iomt_crypt.dicom.parse import raw_value
 from iomt_crypt.dicom.restore import restore_source
 from iomt_crypt.errors import ConfigurationError, InputError, IomtCryptError, NotDicomError, NotEncryptedError
 from iomt_crypt.seal import Identity, Keyring
@@ -27,6 +29,7 @@ from iomt_crypt.seal.container import MAGIC
 
 Plain = Literal["read", "refuse"]
 Name = str | PathLike[str]
+_SAYS_ENCRYPTED = b"encrypted by iomt-crypt"
 _Slices = tuple[list[FileDataset], list[str]]
 
 
@@ -119,8 +122,9 @@ class EncryptedDicomReader(PydicomReader):
         """
         if (error := img.error) is not None:
             raise error
-        # MONAI keeps what was read last in the reader, where another thread would find it
+        # MONAI keeps what was read last, and labels it met, in the reader, where another thread would find them
         own = copy.copy(self)
+        own.label_dict = copy.copy(self.label_dict)
         own.filenames, own.has_series = list(img.filenames), img.has_series
         return PydicomReader.get_data(own, img.data)
 
@@ -153,8 +157,7 @@ class EncryptedDicomReader(PydicomReader):
             with open_input(path) as stream:
                 source = _parse(stream, forced=bool(options.get("force")))
                 if source is None or block.find_record(source.header) is None:
-                    if self._plain == "refuse":
-                        raise NotEncryptedError("not encrypted, and plain files are refused", hint="plain='read'")
+                    self._accept_plain(source)
                     stream.seek(0)
                     return _read_plain(stream, options)
                 sink = io.BytesIO()
@@ -166,14 +169,25 @@ class EncryptedDicomReader(PydicomReader):
             error.add_note(f"file: {path}")
             raise
 
+    def _accept_plain(self, source: Source | None) -> None:
+        """Raise NotEncryptedError for a file without record that is refused."""
+        if self._plain == "refuse":
+            raise NotEncryptedError("not encrypted, and plain files are refused", hint="plain='read' takes them")
+        if source is not None and _SAYS_ENCRYPTED in raw_value(source.header, DERIVATION):
+            raise NotEncryptedError(
+                "the header says that the pixels were encrypted by iomt-crypt, and the record is missing",
+                hint="an archive dropped the private block; the journal of the node that sent it has a copy",
+            )
+
 
 def _parse(stream: BinaryIO, *, forced: bool) -> Source | None:
-    """The object in ``stream``; None for one that pydicom has to make sense of, and that holds no record."""
+    """The object in ``stream``; None for one that pydicom has to make sense of, and that we never wrote."""
     try:
         return read_file(stream)
     except InputError as error:
         stream.seek(0)
-        if MAGIC in stream.read() or (isinstance(error, NotDicomError) and not forced):
+        data = stream.read()
+        if MAGIC in data or _SAYS_ENCRYPTED in data or (isinstance(error, NotDicomError) and not forced):
             raise
         return None
 
