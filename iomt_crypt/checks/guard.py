@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
+from iomt_crypt.checks.cell import Cells, Frame
+from iomt_crypt.checks.likeness import COMPARED_WORDS, share_stream
 from iomt_crypt.checks.policy import GuardPolicy
 from iomt_crypt.checks.statistic import ALARMS, MINIMUM_WORDS
 from iomt_crypt.errors import ConfigurationError, IomtCryptError, PlainImageError
@@ -78,6 +81,7 @@ class Guard:
             CheckIntegrityd(keys="object"),
             LoadCellsd(keys="object", n_frames=policy.n_frames),
             CipherStatisticsd(keys="cells"),
+            CompareStreamsd(keys="cells"),
         ]
         threshold = 0.0
         if policy.classifier:
@@ -155,6 +159,37 @@ class Digestd(MapTransform):
         return d
 
 
+class CompareStreamsd(MapTransform):
+    """Adds to each key's cells whether a frame shares its key stream with another: ``d["cells_streams"]``.
+
+    Each frame is compared with the one before it, and the first with the first of the object that was seen before: a
+    key stream that is the same for all objects shows nowhere else. The value is a tuple of what was found, in words.
+    """
+
+    def __init__(self, keys: KeysCollection, *, postfix: str = "streams", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._postfix = postfix
+        self._before: Frame | None = None
+        self._digest_before: bytes | None = None
+
+    def __call__(self, data: Item) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[f"{key}_{self._postfix}"] = tuple(self._compare(cast(Any, d[key]), d.get("object_sha256")))
+        return d
+
+    def _compare(self, cells: Cells, digest: bytes | None) -> Iterator[str]:
+        # A file that is sent again after a failure is the same one, and no second use of its key.
+        new = self._before is not None and (digest is None or digest != self._digest_before)
+        if new and cells.frames and share_stream(cast(Frame, self._before), cells.frames[0]):
+            yield "the object before has the same key stream"
+        for index, (first, second) in zip(cells.indices[1:], pairwise(cells.frames), strict=True):
+            if share_stream(first, second):
+                yield f"frame {index} has the key stream of another frame"
+        if cells.frames:
+            self._before, self._digest_before = cells.frames[0].reshape(-1)[:COMPARED_WORDS].copy(), digest
+
+
 class RejectAlarmsd(MapTransform):
     """Weighs what the checks before it found, all together; PlainImageError when anything speaks against the object.
 
@@ -182,6 +217,7 @@ class RejectAlarmsd(MapTransform):
         ]
         if len(loud) > _SHOWN:
             alarms.append(Alarm("statistics", f"and {len(loud) - _SHOWN} other frames"))
+        alarms += [Alarm("statistics", text) for text in data["cells_streams"][:_SHOWN]]
         alarms += self._classified(data)
         if alarms:
             raise _AlarmError(tuple(alarms))

@@ -188,3 +188,15 @@ def followers(data: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
             n_high += following > 0x8F
             n_stuffed += (following == 0) | ((following & 0xF8) == 0xD0)
     return n_marks, n_high, n_stuffed
+
+
+@_kernel
+def differences(first: _Words, second: _Words, counts: _Counts) -> None:
+    """Count the bytes of the words of two vectors xor each other.
+
+    ``counts``: int64 (2, 256), zeros; filled with low bytes and, where words have them, high bytes.
+    """
+    for i in range(first.size):
+        word = np.int64(first[i]) ^ np.int64(second[i])
+        counts[0, word & 255] += 1
+        counts[1, word >> 8] += 1

@@ -265,7 +265,7 @@ def test_an_archive_that_is_away_is_waited_for(tmp_path, make_config, run_node, 
     checked = cli("node", "check", "--config", config)
     assert checked.returncode == 1
     assert "destination: failed" in checked.stdout
-    assert checked.stdout.count(": ok:") == 4
+    assert checked.stdout.count(": ok:") == 6
     node = run_node(config)
     assert _send(node.port, [write_object(tmp_path, number) for number in range(5)]) == [""] * 5
     node.wait_line("cannot be reached", count=3)
