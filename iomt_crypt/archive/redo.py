@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -93,7 +94,7 @@ class Redo:
 
     def write(self, changes: Sequence[Change]) -> None:
         """Write ``changes``; durable after the next `Folder.sync`. Raises StorageError."""
-        encoded = b"".join([_MAGIC, *map(_entry, changes)])
+        encoded = b"".join((_MAGIC, *chain.from_iterable(map(_entry, changes))))
         try:
             view = memoryview(encoded)
             while view:
@@ -116,12 +117,12 @@ class Redo:
             self._descriptor = -1
 
 
-def _entry(change: Change) -> bytes:
+def _entry(change: Change) -> tuple[bytes, bytes]:
     # The slack's zeros are half of it: they are put back when it is read.
     name, old, new = os.fsencode(change.relative), without_slack(change.old), without_slack(change.new)
     numbers = change.inode, change.size, change.offset, len(change.new)
     body = b"".join((_HEAD.pack(*numbers, len(name), len(old), len(new)), name, old, new))
-    return hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body
+    return hashlib.sha256(body).digest()[:_DIGEST_BYTES], body
 
 
 def read_changes(data: bytes) -> list[Change]:

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import cbor2
 
@@ -36,15 +35,14 @@ class Epochs:
         self._rotate = rotate
         self._epoch = Epoch.create(recipients)
         self._n_left = _OBJECTS_PER_EPOCH
-        self._noted: set[tuple[bytes, Path]] = set()
+        self._noted: set[tuple[bytes, Folder]] = set()
 
     def next(self, folder: Folder, *, noted: bool = True) -> Epoch:
         """The epoch for one more object of ``folder``. Raises StorageError when it cannot be noted there."""
         if not self._n_left:
             self._epoch, self._n_left = Epoch.create(self._recipients), _OBJECTS_PER_EPOCH
         self._n_left -= 1
-        here = self._epoch.id, folder.path
-        if noted and here not in self._noted:
+        if noted and (here := (self._epoch.id, folder)) not in self._noted:
             _note(folder, self._epoch, rotate=self._rotate)
             self._noted.add(here)
         return self._epoch

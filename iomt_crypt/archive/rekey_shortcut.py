@@ -7,20 +7,12 @@ in its place. For any other, and whatever is wrong, the answer is None: the long
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
-from iomt_crypt.dicom.walk import Walk
+from iomt_crypt.dicom.walk import record_finder
 from iomt_crypt.seal import Keyring, Record
 from iomt_crypt.seal.rewrap import OpenSpans, Rewrapper
 
 _HEAD_BYTES = 1 << 14  # a header of 60 elements and its record have about 12 kB
-
-
-class Found(NamedTuple):
-    """Where the container of an authentic record lies in its file, and the record."""
-
-    offset: int
-    opened: OpenSpans
 
 
 class Shortcut:
@@ -28,23 +20,24 @@ class Shortcut:
 
     def __init__(self, keyring: Keyring, wanted: list[bytes]) -> None:
         self._keyring, self._wanted = keyring, wanted
-        self._walk, self._rewrapper = Walk(), Rewrapper()
+        self._find, self._rewrapper = record_finder(), Rewrapper()
         self.rewrapped = self._rewrapper.rewrapped
 
     def learn(self, record: Record) -> None:
         """The long way opened ``record``: others of its epoch need not take it."""
         self._rewrapper.learn(record, self._keyring)
 
-    def find(self, descriptor: int, size: int) -> Found | None:
-        """The record of an open file, when it is for this way and has other recipients than those that are wanted.
+    def find(self, descriptor: int, size: int) -> tuple[int, OpenSpans] | None:
+        """Where the container of an open file begins, and its record: for those that this way is for, and that are not
+        for the wanted recipients already.
 
         Raises OSError.
         """
         head = os.pread(descriptor, _HEAD_BYTES, 0)
-        offset, end = self._walk.find(head, size)
+        offset, end = self._find(head, size)
         if not offset:
             return None
         opened = self._rewrapper.open(head[offset:end])
         if opened is None or opened.epoch.recipients == self._wanted:
             return None
-        return Found(offset, opened)
+        return offset, opened

@@ -109,14 +109,14 @@ class RekeyWorker:
 
     def _place(self, item: Item) -> tuple[Folder, str]:
         """The tree of an item, recovered when it is first met, and the item's path below."""
-        if is_url(item.location):
-            raise UnsupportedError(
-                f"{item.location}: objects in stores cannot be changed in place",
-                hint="copy them to a folder, re-key that, and copy them back",
-            )
         root, relative = _split(item)
         folder = self._folders.get(root)
         if folder is None:
+            if is_url(item.location):
+                raise UnsupportedError(
+                    f"{item.location}: objects in stores cannot be changed in place",
+                    hint="copy them to a folder, re-key that, and copy them back",
+                )
             folder = self._folders[root] = Folder(Path(root))
             if not self._dry_run:
                 recover(folder)
@@ -152,11 +152,12 @@ class RekeyWorker:
         if found is None:
             return None
         epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
-        new = shortcut.rewrapped(found.opened, epoch)
+        offset, opened = found
+        new = shortcut.rewrapped(opened, epoch)
         if new is None:
             return None
-        self._change(target, found.offset, found.opened.container, new)
-        return self._done(target.item, "in place", found.opened.epoch.id, epoch)
+        self._change(target, offset, opened.container, new)
+        return self._done(target.item, "in place", opened.epoch.id, epoch)
 
     def _located(self, target: _Object, location: Location) -> Outcome:
         parsed = ParsedRecord.of(location.container)
@@ -212,9 +213,8 @@ class RekeyWorker:
         self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
 
     def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:
-        detail: dict[str, Any] = {"how": how, "old_epoch_id": old_id.hex(), "epoch_id": epoch.id.hex()}
-        if self._dry_run:
-            detail = {"how": how, "old_epoch_id": old_id.hex(), "dry_run": True}
+        detail: dict[str, Any] = {"how": how, "old_epoch_id": old_id.hex()}
+        detail |= {"dry_run": True} if self._dry_run else {"epoch_id": epoch.id.hex()}
         return Outcome(item.location, "done", detail=detail)
 
     def _batch_of(self, folder: Folder) -> Batch:

@@ -77,7 +77,7 @@ def run_tree(
         totals["before"] += 1
         passed()
 
-    pace = Pace()
+    pace: Pace = getattr(operation, "pace", Pace)()
     with ledger or nullcontext():
         walked = walk(sources, exclude=kept, in_place=getattr(operation, "in_place", False))
         stream = _begun(batches(_open(walked, ledger, tell, pass_by), pace), ledger)

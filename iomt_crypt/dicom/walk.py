@@ -6,6 +6,7 @@ must be in these kilobytes, and nothing may stand behind the pixels. Whatever el
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,20 +41,20 @@ def _vr_table() -> Any:
 _VRS = _vr_table()
 
 
-class Walk:
-    """Finds records, one after the other. For one thread."""
+def record_finder() -> Callable[[bytes, int], tuple[int, int]]:
+    """A function that gives begin and end of the container in a file: of its first bytes, and of its size.
 
-    def __init__(self) -> None:
-        self._ours: Numbers = np.zeros((_MOST_OURS, 3), np.int64)
-        prepare(_find_record, np.frombuffer(bytes(_META_OFFSET), np.uint8), 0, self._ours)
+    (0, 0) for an object that has none, and for an unusual one. For one thread.
+    """
+    ours: Numbers = np.zeros((_MOST_OURS, 3), np.int64)
+    view, uint8 = np.frombuffer, np.uint8
+    prepare(_find_record, view(bytes(_META_OFFSET), uint8), 0, ours)
 
-    def find(self, head: bytes, size: int) -> tuple[int, int]:
-        """Where the record's container begins and ends in a file of ``size`` bytes that begins with ``head``.
+    def find(head: bytes, size: int) -> tuple[int, int]:
+        data: Any = view(head, uint8)
+        return _find_record(data, size, ours)
 
-        (0, 0) for an object that has none, and for an unusual one.
-        """
-        view: Any = np.frombuffer(head, np.uint8)
-        return _find_record(view, size, self._ours)
+    return find
 
 
 @step

@@ -20,7 +20,7 @@ from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.recipient import Stanza
 from iomt_crypt.seal.record import MAC_BYTES, WRAPPED_KEY_BYTES, Record, body_of, mac_of
 from iomt_crypt.seal.schedule import KEY_BYTES, OBJECT_ID_BYTES, derived
-from iomt_crypt.seal.span import Spans
+from iomt_crypt.seal.span import spans_finder
 
 _MOST_EPOCHS = 256
 _EPOCH_ID = b"\x68epoch_id\x50"  # name and head (RFC 8949 3) of what stands behind the stanzas
@@ -60,7 +60,9 @@ class Rewrapper:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Known] = {}
-        self._spans = Spans()
+        self._spans = spans_finder()
+        self._last: Known | None = None
+        self._last_section = b""
         self._epoch: Epoch | None = None
         self._section = b""
 
@@ -74,11 +76,11 @@ class Rewrapper:
 
     def open(self, container: bytes) -> OpenSpans | None:
         """The record with its keys, when it is authentic and of an epoch that is known; None for all others."""
-        spans = self._spans
-        if not spans.find(container):
+        stanzas, epoch_id, object_id, wrapped, end = self._spans(container)
+        if not end:
             return None
-        epoch = self._known.get(container[spans.stanzas : spans.epoch_id])
-        end, wrapped = spans.end, spans.wrapped_key
+        section = container[stanzas:epoch_id]
+        epoch = self._last if section == self._last_section else self._known.get(section)
         if epoch is None or hashlib.sha256(container[:end]).digest() != container[end : end + DIGEST_BYTES]:
             return None
         try:
@@ -87,10 +89,11 @@ class Rewrapper:
             return None
         if len(data_key) != KEY_BYTES:
             return None
-        mac_key = derived(data_key, container[spans.object_id : spans.object_id + OBJECT_ID_BYTES], "record/mac")
+        mac_key = derived(data_key, container[object_id : object_id + OBJECT_ID_BYTES], "record/mac")
         if not hmac.compare_digest(mac_of(mac_key, container[_REST:end]), container[_MAC:_REST]):
             return None
-        return OpenSpans(container, spans.stanzas, spans.epoch_id, wrapped, end, data_key, mac_key, epoch)
+        self._last, self._last_section = epoch, section  # a dictionary's hash of 2 kB takes longer than to compare them
+        return OpenSpans(container, stanzas, epoch_id, wrapped, end, data_key, mac_key, epoch)
 
     def rewrapped(self, old: OpenSpans, epoch: Epoch) -> bytes | None:
         """The container for the recipients of ``epoch``, of the same size; None where that is too small.
@@ -124,16 +127,15 @@ class Rewrapper:
 
     def _is_rewrapped(self, old: OpenSpans, new: bytes, epoch: Epoch, section: bytes, mac: bytes) -> bool:
         """Whether ``new`` is ``old`` but for the epoch, the wrapped key and the MAC."""
-        spans, container = self._spans, old.container
-        if not spans.find(new):
-            return False
-        end, wrapped = spans.end, spans.wrapped_key
+        container = old.container
+        stanzas, epoch_id, _, wrapped, end = self._spans(new)
         return (
-            hashlib.sha256(new[:end]).digest() == new[end : end + DIGEST_BYTES]
+            end > 0
+            and hashlib.sha256(new[:end]).digest() == new[end : end + DIGEST_BYTES]
             and new[_MAC:_REST] == mac
-            and new[_REST : spans.stanzas] == container[_REST : old.stanzas]
-            and new[spans.stanzas : spans.epoch_id] == section
-            and new[spans.epoch_id : wrapped] == container[old.epoch_id : old.wrapped_key]
+            and new[_REST:stanzas] == container[_REST : old.stanzas]
+            and new[stanzas:epoch_id] == section
+            and new[epoch_id:wrapped] == container[old.epoch_id : old.wrapped_key]
             and new[wrapped + WRAPPED_KEY_BYTES : end] == container[old.wrapped_key + WRAPPED_KEY_BYTES : old.end]
             and epoch.unwrap(new[wrapped : wrapped + WRAPPED_KEY_BYTES]) == old.data_key
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 KEY_BYTES = 32
 OBJECT_ID_BYTES = 16
+_SHA256 = hashes.SHA256()
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,18 +44,19 @@ class ObjectKey:
 
     def derive(self, purpose: str) -> bytes:
         """32-byte key for ``purpose``, a short constant such as ``"hybrid-1/chaos"``."""
-        return HKDFExpand(hashes.SHA256(), KEY_BYTES, _info(purpose)).derive(self._extracted)
+        return HKDFExpand(_SHA256, KEY_BYTES, _info(purpose)).derive(self._extracted)
 
     @cached_property
     def _extracted(self) -> bytes:
         """What HKDF extracts: one for all purposes (RFC 5869 2.2)."""
-        return HKDF.extract(hashes.SHA256(), self.object_id, self.data_key)
+        return HKDF.extract(_SHA256, self.object_id, self.data_key)
 
 
 def derived(data_key: bytes, object_id: bytes, purpose: str) -> bytes:
     """The key that `ObjectKey.derive` gives, for one purpose only: quicker, as nothing is kept."""
-    return HKDF(hashes.SHA256(), KEY_BYTES, object_id, _info(purpose)).derive(data_key)
+    return HKDF(_SHA256, KEY_BYTES, object_id, _info(purpose)).derive(data_key)
 
 
+@cache
 def _info(purpose: str) -> bytes:
     return b"iomt-crypt/1/" + purpose.encode("ascii")
