@@ -52,7 +52,7 @@ class Environment:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, cwd=cwd, env=self.variables(**more), check=False
         )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert not check or done.returncode == 0, (done.stdout + done.stderr)[-4000:]
         return done
 
     def evaluate(self, code: str, **more: str) -> str:
@@ -112,6 +112,14 @@ def with_packages_of_the_tests(folder: Path) -> Environment:
     """With pip, without this project, and with all it may need installed already: for instructions that begin so."""
     environment = _new(folder, with_pip=True)
     (environment.site / "packages.pth").write_text(str(_site_of_the_tests()) + "\n")
+    return environment
+
+
+def with_packages_of_the_core(folder: Path) -> Environment:
+    """The same with what the core needs only."""
+    environment = _new(folder, with_pip=True)
+    for found in _closure(distribution("iomt-crypt"), set(), set()):
+        _link(found, environment.site)
     return environment
 
 

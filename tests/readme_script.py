@@ -33,7 +33,7 @@ def follow(readme: Path, environment: Environment, folder: Path, *, without: str
         timeout=LIMIT_S,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return chosen
 
 
