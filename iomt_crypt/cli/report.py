@@ -58,7 +58,7 @@ def report(
     Keys are made for the measurements only. What the figures mean, and what they do not prove: docs/REPORT.md.
 
     With --classifier, SRC are folders of images, if any; each folder in one of them is a source. DIR gets confusion
-    matrices, ROC, calibration, and the images that were called wrong: docs/CLASSIFIER.md.
+    matrices, ROC, calibration, and pictures of the images that were called wrong: docs/CLASSIFIER.md.
     """
     if classifier:
         from iomt_crypt.cli.train import report_classifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_nothing_is_less_plain_than_noise(network):
         least = network.plainness(torch.zeros(1, 15))
         scores = [network.plainness(deviations * factor) for factor in (1, 2, 4, 1000)]
     assert bool((scores[0] > least).all())
-    assert all(bool((b > a).all()) for a, b in zip(scores, scores[1:], strict=False))
+    assert all(bool((b > a).all()) for a, b in pairwise(scores))
 
 
 def test_noise_is_the_measure(network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ from iomt_crypt.checks.training.table import KEYS, full, grouped, judged
 from iomt_crypt.errors import StorageError
 
 FIGURES = "classifier.json"
+_HINT = "nothing is overwritten; choose another folder with -o, or remove it"
 
 
 def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, Any]:
-    """Write `FIGURES` and the pictures into ``folder``; give the figures back.
+    """Write `FIGURES` and the pictures into ``folder``, which is made, for their owner alone; give the figures back.
 
     Raises
     ------
     StorageError
-        The folder holds such a report, or cannot be written.
+        The folder exists, or cannot be written.
     """
+    if folder.exists():
+        raise StorageError(f"{folder}: exists already", hint=_HINT)
     trials = judged(evaluation.trials)
     seen = [t for t in trials if t.truth != "invisible"]
     figures = {"weights": card.sha256, "threshold": card.threshold, **full(evaluation)}
@@ -35,14 +39,17 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
     }
     for name, key in KEYS.items():
         pictures[f"confusion-{name}.png"] = picture.draw_matrices(grouped(seen, key), f"classifier, by {name}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / FIGURES).open("x") as file:
-            json.dump(figures, file, indent=1, sort_keys=True)
-        for name, data in pictures.items():
-            (folder / name).write_bytes(data)
-    except FileExistsError:
-        raise StorageError(f"{folder / FIGURES}: exists", hint="name another folder") from None
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from None
+    _write(folder, {FIGURES: json.dumps(figures, indent=1, sort_keys=True).encode(), **pictures})
     return figures
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        for name, data in files.items():
+            # plain images are among them
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror})", hint=_HINT) from None

@@ -1,0 +1,200 @@
+"""Training: the same again, split by source and patient, and the commands around it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from iomt_crypt.checks.card import CARD, WEIGHTS
+from iomt_crypt.checks.classifier import Classifier
+from iomt_crypt.checks.training import course, fit
+from iomt_crypt.checks.training.bank import Bank
+from iomt_crypt.checks.training.corpus import PYDICOM, Plain, make_synthetic, read_folders, split
+from iomt_crypt.checks.training.evaluation import Rate, evaluate
+from iomt_crypt.checks.training.recipe import RECIPE, Recipe, read_recipe
+from iomt_crypt.checks.training.report import FIGURES, write_report
+from iomt_crypt.checks.training.table import caught, full, matrix
+from iomt_crypt.cli.app import app
+from iomt_crypt.errors import ConfigurationError, StorageError
+
+PNG = b"\x89PNG"
+
+
+def track(items, label):
+    assert label
+    return items
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return replace(
+        read_recipe(),
+        channels=(4, 4, 4),
+        steps=24,
+        batch=(8, 16, 16, 16),
+        frames_of_an_object=1,
+        objects_of_a_source=1,
+        synthetic_frames=1,
+        noise_pieces=256,
+        evaluations=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def plains(recipe) -> list[Plain]:
+    return list(make_synthetic(recipe, np.random.default_rng(1), ("anatomy", "speckle", "label map")))
+
+
+@pytest.fixture(scope="module")
+def recipe_file(recipe, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.json"
+    path.write_text(json.dumps(recipe.to_dict()))
+    return path
+
+
+def test_the_same_again_bit_for_bit(recipe, plains):
+    one, two, other = (fit.train(plains, recipe, seed, track, {}) for seed in (1, 1, 2))
+    assert one.weights == two.weights
+    assert one.card == two.card
+    assert one.weights != other.weights
+
+
+def test_pieces_to_train_on(recipe, plains):
+    bank = Bank(plains, recipe, np.random.default_rng(1), track)
+    assert bank.n_pieces > 0
+    for side in (64, 32, 16, 8):
+        good, bad = bank.good(6, side), bank.bad(6, side)
+        assert good.shape == bad.shape == (6, side, side)
+        assert good.dtype == bad.dtype == np.uint16
+    noise = bank.good(64, 64)
+    assert abs(noise.mean() - 32767.5) < 6 * 18918 / 512
+
+
+def test_sources_and_patients_are_kept_apart(recipe):
+    def plain(source: str, group: str, licence: str = "MIT") -> Plain:
+        return Plain(source, "CT", 16, "native", (np.zeros((8, 8), np.uint16),), frozenset({group.encode()}), licence)
+
+    held = recipe.held_out[0]
+    mine, shared, theirs = plain("mine", "a"), plain("mine", "b"), plain(held, "b")
+    copyleft, same = plain("other", "c", "GPL-3.0"), plain("mine", "c")
+    found = split([mine, shared, theirs, copyleft, same], recipe)
+    assert found.training == (mine,)
+    assert found.evaluation == (theirs, copyleft)
+
+
+def test_real_files_by_source(recipe):
+    found = list(read_folders([PYDICOM], replace(recipe, objects_of_a_source=100)))
+    assert {plain.source for plain in found} >= {"test_files", "dicomdirtests"}
+    assert {plain.form for plain in found} == {"native", "compressed"}
+    assert all(plain.groups for plain in found if plain.kind in ("CT", "MR"))
+    digests = [b"".join(f.tobytes() for f in plain.frames) for plain in found]
+    assert len(set(digests)) == len(digests)
+    assert not any(plain.source == "test_files" for plain in split(found, recipe).training)
+
+
+def test_the_recipe_of_the_package():
+    found = read_recipe()
+    assert not any("GPL" in licence for licence in found.licences)
+    assert found.false_alarms <= 1e-3
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": None}, {"more": 1}, {"channels": [1]}, {"batch": [1, 2]}, {"pooling": "median"}]
+)
+def test_odd_recipes_are_refused(tmp_path, change):
+    fields = json.loads(RECIPE.read_text())
+    fields = {k: v for k, v in {**fields, **change}.items() if v is not None}
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ConfigurationError, match=r"recipe\.json"):
+        read_recipe(path)
+
+
+def test_no_recipe_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="no recipe"):
+        read_recipe(tmp_path / "none.json")
+
+
+def test_evaluation_and_report(plains, tmp_path):
+    classifier = Classifier.load()
+    made = evaluate(classifier, plains, np.random.default_rng(1), track, n_good=2, n_bad=1)
+    ways = {trial.way for trial in made.trials}
+    assert ways >= {"plain", "hybrid-1", "AES-CTR", "permuted", "stripe", "one long key"}
+    figures = write_report(made, classifier.card, tmp_path / "report")
+    assert json.loads((tmp_path / "report" / FIGURES).read_text()) == json.loads(json.dumps(figures))
+    counts = figures["matrix"]
+    assert sum(map(sum, counts)) == sum(t.truth != "invisible" for t in made.trials)
+    assert counts[0] == [12, 0]  # three images, two encryptions in two ways: all called encrypted
+    assert figures["ways"]["plain"]["classifier"]["share"] == 1
+    pictures = sorted(path.name for path in (tmp_path / "report").glob("*.png"))
+    assert pictures == [
+        "calibration.png",
+        "confusion-bits.png",
+        "confusion-modality.png",
+        "confusion-source.png",
+        "confusion.png",
+        "roc.png",
+        "ways.png",
+        "wrong.png",
+    ]
+    assert all((tmp_path / "report" / name).read_bytes().startswith(PNG) for name in pictures)
+    with pytest.raises(StorageError, match="exists"):
+        write_report(made, classifier.card, tmp_path / "report")
+
+
+def test_tables(plains):
+    made = evaluate(Classifier.load(), plains[:1], np.random.default_rng(1), track, n_good=1, n_bad=1)
+    bad = [trial for trial in made.trials if trial.way == "constant"]
+    wrong = [replace(trial, called_encrypted=True, alarms=()) for trial in bad]
+    assert matrix(bad) == [[0, 0], [0, 1]]
+    assert matrix(wrong) == [[0, 0], [1, 0]]
+    assert caught(wrong)["neither"] == 1
+    assert caught([replace(wrong[0], alarms=("values",))])["statistics alone"] == 1
+    assert caught([replace(bad[0], alarms=())])["classifier alone"] == 1
+    assert full(made)["by bits"]
+
+
+def test_intervals():
+    low, high = Rate(1000, 1000).interval()
+    assert high == 1
+    assert low == pytest.approx(0.025 ** (1 / 1000))  # Clopper and Pearson, exactly, where all went right
+    assert Rate(0, 0).interval() == (0, 1)
+    assert Rate(0, 0).to_dict()["trials"] == 0
+
+
+def test_the_commands(recipe_file, tmp_path, monkeypatch, sample_files):
+    data = tmp_path / "data"
+    (data / "mine").mkdir(parents=True)
+    (data / "mine" / "one.dcm").write_bytes(min(sample_files, key=lambda path: path.stat().st_size).read_bytes())
+    monkeypatch.setattr(course, "SYNTHETIC", {k: course.SYNTHETIC[k] for k in ("anatomy", "air")})
+    monkeypatch.setattr(course, "PYDICOM", data / "none")
+    weights = tmp_path / "weights"
+    arguments = ["train", "--data", str(data), "-o", str(weights), "--seed", "3", "--recipe", str(recipe_file)]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["seed"] == 3
+    assert [entry["source"] for entry in told["training"]] == ["mine", "synthetic", "synthetic"]
+    assert sorted(path.name for path in weights.iterdir()) == [CARD, WEIGHTS]
+    again = CliRunner().invoke(app, arguments)
+    assert isinstance(again.exception, StorageError)
+
+    monkeypatch.setattr(course, "evaluate", lambda *a, **k: evaluate(*a, **{**k, "n_good": 1, "n_bad": 1}))
+    output = tmp_path / "report"
+    done = CliRunner().invoke(
+        app, ["report", "--classifier", str(data), "-o", str(output), "--weights", str(weights), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["weights"] == told["sha256"]
+    assert not json.loads((output / FIGURES).read_text())["by source"].get("mine")  # it was trained on
+
+
+def test_report_needs_sources_or_classifier(tmp_path):
+    assert CliRunner().invoke(app, ["report", "-o", str(tmp_path)]).exit_code == 2
+    arguments = ["report", "x", "-o", str(tmp_path), "--weights", "w"]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
