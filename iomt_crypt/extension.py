@@ -39,7 +39,7 @@ class Point:
 POINTS = (
     Point("iomt_crypt.key_holders", "parse_recipient(argument, ask), parse_identity(argument, ask)", "-r, -i, keys"),
     Point("iomt_crypt.destinations", "open_destination(argument) -> Destination", "destination.plugin"),
-    Point("iomt_crypt.routes", "open_route(argument) -> Route", "routing.predicates"),
+    Point("iomt_crypt.routes", "open_route(argument) -> Route", "destination.predicates"),
     Point("iomt_crypt.checks", "a MONAI dictionary transform", "checks.own"),
 )
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.destination import open_destination
 from iomt_crypt.node.recipient import RecipientList, escrow_advice, expiry_advice
+from iomt_crypt.node.route import Routes
 from iomt_crypt.node.spool import Spool, sync_folder
 from iomt_crypt.node.transport import configure_pynetdicom
 from iomt_crypt.seal import Epoch, fingerprint_text, load_or_create_site_key, load_recipients
@@ -149,6 +151,10 @@ def _port(config: NodeConfig) -> str:
 
 def _destination(config: NodeConfig) -> str:
     destination = config.destination
+    Routes(destination.predicates)
+    if destination.plugin is not None:
+        open_destination(destination.plugin).close()
+        return f"plug-in {destination.plugin.partition(':')[0]} can be opened"
     configure_pynetdicom()
     client = Client(
         destination.peer,

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from iomt_crypt.checks.policy import MAXIMUM_FRAMES, GuardPolicy
 from iomt_crypt.errors import ConfigurationError
@@ -136,6 +136,13 @@ class ChecksSection(_Section):
 class DestinationSection(_Section):
     """The archive that gets the encrypted objects."""
 
+    plugin: str | None = Field(
+        default=None,
+        description="a destination of another package, NAME or NAME:ARGUMENT; the next three are not needed then",
+    )
+    predicates: list[str] = Field(
+        default=[], description="plug-ins that say which objects go there, NAME or NAME:ARGUMENT; the others are held"
+    )
     ae_title: AETitle = Field(description="AE title of the archive")
     host: str = Field(min_length=1, description="name or address of the archive")
     port: int = Field(ge=1, le=65535, description="TCP port of the archive")
@@ -154,6 +161,14 @@ class DestinationSection(_Section):
     max_attempts: int = Field(
         default=5, ge=1, le=1000, description="attempts for an object that the archive refuses; then it is failed"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_archive(cls, given: Any) -> Any:
+        """A plug-in has no AE title, host and port; these stand for them."""
+        if isinstance(given, dict) and given.get("plugin"):
+            return {"ae_title": "PLUGIN", "host": "plugin", "port": 1} | given
+        return given
 
     @property
     def peer(self) -> Peer:

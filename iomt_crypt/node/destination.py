@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -68,35 +69,28 @@ def deliver(destination: Destination, parcel: Parcel) -> None:
 
 
 class PluginClient:
-    """A plug-in where the forwarder has a `Client`."""
+    """A plug-in where the forwarder has a `Client`. Raises ConfigurationError when it cannot be opened."""
 
     is_open = False
 
     def __init__(self, text: str) -> None:
         self.peer = f"plug-in {text.partition(':')[0]}"
-        self._text = text
-        self._destination: Destination | None = None
+        self._destination = open_destination(text)
 
     def open(self, contexts: Iterable[object]) -> None:
-        """Make the destination, unless it is made. Raises NetworkError."""
-        if self._destination is None:
-            try:
-                self._destination = open_destination(self._text)
-            except IomtCryptError as error:
-                raise NetworkError(f"{self.peer}: {error}", hint=error.hint) from error
+        """There is nothing to negotiate."""
         self.is_open = True
 
     def store(self, path: Path, context: tuple[str, str], *, message_id: int) -> tuple[int, str]:
         """Deliver; success, or an exception as `Client.store` has them."""
-        if self._destination is None:
-            raise NetworkError(f"{self.peer} is not open")
         with path.open("rb") as stream:  # a file that is gone is the forwarder's business and not the plug-in's
             parts = split_file(stream)
         deliver(self._destination, Parcel(path, parts.sop_class_uid, parts.sop_instance_uid))
         return status.SUCCESS, ""
 
     def release(self) -> None:
-        """Tell the plug-in that nothing comes for a while."""
-        if self._destination is not None and self.is_open:
-            extension.guarded(str(self.peer), "close", self._destination.close)
+        """Tell the plug-in that nothing comes for a while. What it makes of that harms no object."""
+        if self.is_open:
+            with suppress(Exception):
+                self._destination.close()
         self.is_open = False

@@ -15,8 +15,10 @@ from iomt_crypt.node import status
 from iomt_crypt.node.backoff import Backoff
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.destination import PluginClient
 from iomt_crypt.node.entry import Entry, State
 from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.route import Routes
 from iomt_crypt.node.spool import Spool
 
 if TYPE_CHECKING:
@@ -47,11 +49,8 @@ class Forwarder:
         self._spool = spool
         self._journal = journal
         self._backoff = Backoff(destination.retry_first_seconds, destination.retry_limit_seconds)
-        self._client = Client(
-            destination.peer,
-            calling_ae_title=destination.calling_ae_title or config.node.ae_title,
-            timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
-        )
+        self._routes = Routes(destination.predicates)
+        self._client = _client(config)
         self._n_failures = 0  # of the destination, in a row
         self._retry_at = 0.0
         self._message_id = 0
@@ -180,8 +179,14 @@ class Forwarder:
         return self._answered(entry, code, comment)
 
     def _may_leave(self, entry: Entry, path: Path) -> bool:
-        """Ask the guard, right before the object is sent: what it has read is what the archive gets."""
-        if self._guard is None or entry.cleared or not path.exists():
+        """Ask routes and guard, right before the object is sent: what they have read is what the archive gets."""
+        if entry.cleared or not path.exists():
+            return True
+        if refusal := self._routes.refusal(path):
+            _log.warning("HELD id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, refusal)
+            self._journal.blocked(entry.id, reason=refusal)
+            return False
+        if self._guard is None:
             return True
         verdict = self._guard.check(path, sha256=entry.sha256)
         if verdict.passed:
@@ -234,3 +239,14 @@ class Forwarder:
     def _step_back(self, entry: Entry, reason: str, *, refused: bool) -> None:
         not_before = time.time() + self._backoff.delay_s(entry.attempts + 1)
         self._journal.deferred(entry.id, reason=reason, not_before=not_before, refused=refused)
+
+
+def _client(config: NodeConfig) -> Client | PluginClient:
+    destination = config.destination
+    if destination.plugin is not None:
+        return PluginClient(destination.plugin)
+    return Client(
+        destination.peer,
+        calling_ae_title=destination.calling_ae_title or config.node.ae_title,
+        timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
+    )
