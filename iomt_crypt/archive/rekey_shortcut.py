@@ -1,7 +1,7 @@
 """The way that nearly every object of an archive takes: what is usual about it need not be looked at in every detail.
 
 Its record is in the first kilobytes, written by us and of an epoch that another object had before, and the new one fits
-in its place. For any other, and whatever is wrong, the answer is None: the long way decides, from the beginning.
+in its place. For any other, and whatever is wrong with it, the answer is None: the long way decides, from the beginning.
 """
 
 from __future__ import annotations

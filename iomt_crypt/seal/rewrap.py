@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cbor2
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
+from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal.container import DIGEST_BYTES, HEAD_BYTES, contain, contained_bytes
 from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.recipient import Stanza
@@ -98,7 +99,10 @@ class Rewrapper:
     def rewrapped(self, old: OpenSpans, epoch: Epoch) -> bytes | None:
         """The container for the recipients of ``epoch``, of the same size; None where that is too small.
 
-        None also where what was made does not open again: the long way tells what is wrong.
+        Raises
+        ------
+        AuthenticationError
+            What was made does not open again: a defect, and the object must stay as it is.
         """
         section = self._section if epoch is self._epoch else _section(epoch.stanzas, epoch.id)
         container = old.container
@@ -117,12 +121,11 @@ class Rewrapper:
         if contained_bytes(body) > len(container):
             return None
         new = contain(body, size=len(container))
-        if not self._is_rewrapped(old, new, epoch, section, mac):
-            return None
-        if epoch is not self._epoch:  # all others are compared with this one
-            if Record.unpack(new).stanzas != epoch.stanzas:
-                return None
-            self._epoch, self._section = epoch, section
+        # The first record of an epoch is parsed in full; to the others its section is compared.
+        known = epoch is self._epoch or Record.unpack(new).stanzas == epoch.stanzas
+        if not known or not self._is_rewrapped(old, new, epoch, section, mac):
+            raise AuthenticationError
+        self._epoch, self._section = epoch, section
         return new
 
     def _is_rewrapped(self, old: OpenSpans, new: bytes, epoch: Epoch, section: bytes, mac: bytes) -> bool:
