@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from iomt_crypt.checks.training.corpus import SYNTHETIC_SOURCE
 from iomt_crypt.checks.training.evaluation import COMPRESSED, Evaluation, Rate, Trial
 
 #: Fewer words cannot be judged; such frames are counted apart.
 MINIMUM_WORDS = 64
+#: Enough to find defects in a part of the frame.
+LARGE = 1024
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -73,14 +76,12 @@ def full(evaluation: Evaluation) -> dict[str, Any]:
     """Everything, for JSON."""
     trials = judged(evaluation.trials)
     seen = [t for t in trials if t.truth != "invisible"]
-    ways: dict[str, Any] = {
-        way: {"classifier": rate(chosen).to_dict(), "with statistics": fused(chosen).to_dict(), **caught(chosen)}
-        for way, chosen in grouped(trials, lambda t: t.way).items()
-    }
+    parts = {name: [t for t in trials if chosen(t)] for name, chosen in PARTS.items()}
     return {
         "summary": summary(evaluation),
         "matrix": matrix(trials),
-        "ways": ways,
+        "ways": _ways(trials),
+        **{f"ways, {name}": _ways(part) for name, part in parts.items()},
         **{f"by {name}": _by(seen, key) for name, key in KEYS.items()},
         "too small to be judged": len(evaluation.trials) - len(trials),
     }
@@ -88,10 +89,25 @@ def full(evaluation: Evaluation) -> dict[str, Any]:
 
 #: What the figures are divided by.
 KEYS: dict[str, Callable[[Trial], str]] = {
-    "source": lambda t: t.source if t.source != "synthetic" else f"synthetic {t.kind}",
-    "modality": lambda t: t.kind if t.source != "synthetic" else "synthetic",
+    "source": lambda t: t.source if t.source != SYNTHETIC_SOURCE else f"synthetic {t.kind}",
+    "modality": lambda t: t.kind if t.source != SYNTHETIC_SOURCE else "synthetic",
     "bits": lambda t: f"{t.bits:2} bit",
 }
+
+
+#: Parts that hardly compare.
+PARTS: dict[str, Callable[[Trial], bool]] = {
+    "real": lambda t: t.source != SYNTHETIC_SOURCE,
+    "real, 1024 words and more": lambda t: t.source != SYNTHETIC_SOURCE and t.n_words >= LARGE,
+    "synthetic": lambda t: t.source == SYNTHETIC_SOURCE,
+}
+
+
+def _ways(trials: list[Trial]) -> dict[str, Any]:
+    return {
+        way: {"classifier": rate(chosen).to_dict(), "with statistics": fused(chosen).to_dict(), **caught(chosen)}
+        for way, chosen in grouped(trials, lambda t: t.way).items()
+    }
 
 
 def _by(trials: list[Trial], key: Callable[[Trial], str]) -> dict[str, Any]:
