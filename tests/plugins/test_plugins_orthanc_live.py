@@ -37,7 +37,8 @@ from iomt_crypt.seal import HpkeIdentity, Keyring, write_identity
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("orthanc-plugin")]
 
-STOPPED = 0  # an answer of storescu that is no success
+#: Three processes less to start.
+ENCRYPTS_ONLY = {"Workers": 1, "Identities": [], "Users": []}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, peer, identity: HpkeIdenti
         yield Running(server, folder, fault)
 
 
-def options_for(folder: Path, identity: HpkeIdentity, fault: Path) -> dict:
+def options_for(folder: Path, identity: HpkeIdentity, fault: Path, **section) -> dict:
     if not (folder / "hospital.key").exists():
         write_identity(folder / "hospital.key", identity)
         (folder / "hospital.pub").write_text(f"{identity.recipient}\n")
@@ -64,7 +65,8 @@ def options_for(folder: Path, identity: HpkeIdentity, fault: Path) -> dict:
             "Python": str(make_python(folder, fault)),
             "Identities": [str(folder / "hospital.key")],
             "Users": ["alice"],
-        },
+        }
+        | section,
     }
 
 
@@ -344,10 +346,9 @@ def test_missing_keys_refuse(running: Running, peer, outbox: Path):
 def test_killed_while_it_receives(tmp_path: Path, outbox: Path, peer, identity: HpkeIdentity, keyring: Keyring):
     """kill -9 of Orthanc, half of the objects on their way into the quarantine: what was accepted is there."""
     fault = tmp_path / "FAULT"
-    options = options_for(tmp_path, identity, fault)
+    options = options_for(tmp_path, identity, fault, **ENCRYPTS_ONLY)
     sent = [sop_instance_uid(write_image(outbox, 2000 + number).read_bytes()) for number in range(50)]
     with start(tmp_path / "orthanc", options) as server:
-        wait_until(lambda: server.status()["workers"] == 2)
         running = Running(server, tmp_path, fault)
         accepted: list[bool] = []
         sender = threading.Thread(target=lambda: accepted.extend(storescu(peer("storescu"), server, outbox)))
@@ -357,10 +358,10 @@ def test_killed_while_it_receives(tmp_path: Path, outbox: Path, peer, identity: 
         wait_until(lambda: len(running.quarantined()) >= 5)
         server.process.kill()
         sender.join()
-    assert 10 <= sum(accepted) < 50
+    assert 5 < sum(accepted) < 50
     fault.unlink()
     shutil.rmtree(tmp_path / "fault")
-    with start(tmp_path / "orthanc", options_for(tmp_path, identity, fault)) as server:
+    with start(tmp_path / "orthanc", options_for(tmp_path, identity, fault, **ENCRYPTS_ONLY)) as server:
         running = Running(server, tmp_path, fault)
         found = originals(running, keyring)
         assert_only_noise(server)
@@ -369,9 +370,9 @@ def test_killed_while_it_receives(tmp_path: Path, outbox: Path, peer, identity: 
 
 
 def test_a_full_disk(tmp_path: Path, outbox: Path, peer, identity: HpkeIdentity, keyring: Keyring):
-    """A quarantine of 64 kB: what fits is accepted, what does not is refused, and nothing plain is anywhere."""
+    """A quarantine of 96 kB: what fits is accepted, what does not is refused, and nothing plain is anywhere."""
     fault = tmp_path / "FAULT"
-    options = options_for(tmp_path, identity, fault)
+    options = options_for(tmp_path, identity, fault, **ENCRYPTS_ONLY)
     for number in range(12):
         write_image(outbox, 3000 + number)
     state = tmp_path / "state"
@@ -379,7 +380,6 @@ def test_a_full_disk(tmp_path: Path, outbox: Path, peer, identity: HpkeIdentity,
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(state)], check=False)
     try:
         with start(tmp_path / "orthanc", options) as server:
-            wait_until(lambda: server.status()["workers"] == 2)
             fault.write_text("protect" if mounted.returncode == 0 else "protect full")
             accepted = storescu(peer("storescu"), server, outbox)
             running = Running(server, tmp_path, fault)

@@ -5,7 +5,7 @@
   function add(page, target, label, address) {
     $('#iomt-crypt-' + target).remove();
     $('<a>', { id: 'iomt-crypt-' + target, href: address, target: '_blank', text: label })
-      .attr('data-role', 'button').attr('data-theme', 'b').attr('data-icon', 'eye')
+      .attr('data-role', 'button').attr('data-theme', 'b').attr('data-icon', 'search')
       .insertAfter($('#' + page + '-info'))
       .button();
   }
