@@ -1,20 +1,47 @@
-"""Verify every object of a tree."""
+"""Verify every object of a tree: its record, and whether its pixels look as the record says."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, BinaryIO
 
 from iomt_crypt.archive import store
 from iomt_crypt.archive.each import EachWorker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome, Worker
+from iomt_crypt.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from iomt_crypt.checks.cell import Cells
+    from iomt_crypt.checks.classifier import Classifier
+
+#: Frames of one object whose pixels are looked at.
+N_FRAMES = 16
+
+#: What can be said of an object, and what that means.
+VERDICTS = {
+    "authentic": "record, header and all frames",
+    "consistent": "encrypted and undamaged as far as can be seen without an identity",
+    "plain": "not encrypted",
+    "looks-plain": "it says that it is encrypted, and its pixels look plain",
+    "no-record": "its pixels look encrypted, and there is no record to decrypt them with",
+}
+_HINTS = {
+    "looks-plain": "do not give it away: what wrote it did not encrypt it well",
+    "no-record": "an archive may have dropped private elements: the node's journal has a copy of each record",
+}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """An `Operation` that writes nothing. Without identities only the structure is looked at."""
+    """An `Operation` that writes nothing. Without identities only structure and look are judged.
+
+    classifier
+        ask the trained classifier too, where it is installed
+    """
 
     identities: KeySource | None
+    classifier: bool = True
 
     @property
     def name(self) -> str:
@@ -26,7 +53,7 @@ class Verification:
         return self.identities is not None and self.identities.secret
 
     def fingerprint(self) -> str:
-        return "keyed" if self.identities else "keyless"
+        return ("keyed" if self.identities else "keyless") + ("" if self.classifier else ", statistics alone")
 
     def open(self) -> Worker:
         return EachWorker(_Verifier(self).work)
@@ -37,14 +64,60 @@ class _Verifier:
         from iomt_crypt.seal import Keyring
 
         self._keyring = Keyring(operation.identities.identities()) if operation.identities else ()
+        self._classifier = _load_classifier() if operation.classifier else None
 
     def work(self, item: Item) -> Outcome:
         from iomt_crypt.dicom.inspection import verify_stream
 
         with store.reading(item.location) as stream:
             found = verify_stream(stream, identities=self._keyring)
-        if found.state == "plain":
-            # The question is whether everything is encrypted and sound.
-            return Outcome(item.location, "failed", "plain: not encrypted", detail={"verdict": "plain"})
-        result = asdict(found)
-        return Outcome(item.location, "done", detail={"verdict": result.pop("state"), **result})
+            cells = _cells(stream, found.state)
+        verdict = found.state if cells is None else self._look(cells, found.state)
+        detail = {**asdict(found), "verdict": verdict}
+        del detail["state"]
+        if verdict in ("authentic", "consistent"):
+            return Outcome(item.location, "done", detail=detail)
+        # The question is whether everything is encrypted and sound.
+        reason = f"{verdict.replace('-', ' ')}: {VERDICTS[verdict]}"
+        return Outcome(item.location, "failed", reason, _HINTS.get(verdict, ""), detail=detail)
+
+    def _look(self, cells: Cells, state: str) -> str:
+        """The verdict when the pixels have been looked at, too."""
+        from iomt_crypt.checks.statistic import measure
+
+        if cells.compressed:  # its streams say nothing of the pixels
+            return state
+        found = [measure(frame) for frame in cells.frames]
+        if not found or not all(statistics.judged for statistics in found):
+            return state
+        noise = not any(statistics.alarms for statistics in found) and self._seems_encrypted(cells)
+        if state == "plain":
+            return "no-record" if noise else "plain"
+        return state if noise else "looks-plain"
+
+    def _seems_encrypted(self, cells: Cells) -> bool:
+        if self._classifier is None:
+            return True
+        return bool((self._classifier.probabilities(cells.frames) >= self._classifier.threshold).all())
+
+
+def _cells(stream: BinaryIO, state: str) -> Cells | None:
+    """Pixels to look at. None where they cannot be told apart: of a plain object that is no fault to report here."""
+    from iomt_crypt.checks.cell import read_cells
+
+    try:
+        return read_cells(stream, n_frames=N_FRAMES)
+    except InputError:
+        if state == "plain":
+            return None
+        raise
+
+
+def _load_classifier() -> Classifier | None:
+    """The classifier; None where it is not installed: the statistics then judge alone."""
+    try:
+        from iomt_crypt.checks.classifier import Classifier
+
+        return Classifier.load()
+    except (ImportError, ConfigurationError):
+        return None

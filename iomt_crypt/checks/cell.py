@@ -43,6 +43,8 @@ class Cells:
         8 or 16; 0 without pixels.
     has_record
         The object carries the record of its encryption; nothing in it was checked.
+    compressed
+        The pixels are encapsulated, so that the frames are compressed streams.
     """
 
     frames: tuple[Frame, ...]
@@ -52,6 +54,7 @@ class Cells:
     has_record: bool
     sop_class_uid: str
     sop_instance_uid: str
+    compressed: bool = False
 
 
 def read_cells(source: str | Path | BinaryIO, *, n_frames: int | None = None) -> Cells:
@@ -110,12 +113,14 @@ def _read(stream: BinaryIO, n_frames: int | None) -> Cells:
         has_record=block.find_record(source.header) is not None,
         sop_class_uid=source.text(_SOP_CLASS),
         sop_instance_uid=source.text(SOP_INSTANCE),
+        compressed=source.pixel is not None and source.pixel.encapsulated,
     )
 
 
 def _native(source: Source, n_frames: int | None) -> tuple[int, tuple[int, ...], Iterator[Frame]]:
     pixel, plan = source.pixel, plan_pixels(source, _LARGEST)
-    assert pixel is not None and plan is not None  # noqa: S101 - for the type checker
+    assert pixel is not None  # noqa: S101 - for the type checker
+    assert plan is not None  # noqa: S101 - for the type checker
     layout = plan.raster.layout()
     n_units, unit_bytes, row_length = layout.n_frames, layout.frame_bytes, layout.row_length
     if plan.form == "carrier":

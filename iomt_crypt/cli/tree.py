@@ -76,10 +76,14 @@ class Run:
         *,
         output: str | None = None,
         show: Callable[[Outcome], None] | None = None,
+        heard: Callable[[Outcome], None] | None = None,
     ) -> None:
-        """Run ``operation`` and tell of it; ``show`` says more about what is done. Exits 1 if any object failed."""
+        """Run ``operation`` and tell of it; ``show`` says more about what is done. Exits 1 if any object failed.
+
+        ``heard`` gets every outcome, without printing.
+        """
         try:
-            self._over(sources, operation, words, output, show)
+            self._over(sources, operation, words, output, show, heard)
         except KeyboardInterrupt:
             again = "the same command goes on" if self.journal else "the next time, --journal"
             print_error("interrupted", f"what was reported as done is done; {again}")
@@ -92,6 +96,7 @@ class Run:
         words: Words,
         output: str | None,
         show: Callable[[Outcome], None] | None,
+        heard: Callable[[Outcome], None] | None,
     ) -> None:
         from iomt_crypt.archive.runner import run_tree
 
@@ -104,6 +109,8 @@ class Run:
                 n_before += outcome.before
                 self._tell(outcome, show)
                 file.add(outcome)
+                if heard is not None:
+                    heard(outcome)
                 bar.advance()
 
             summary = run_tree(

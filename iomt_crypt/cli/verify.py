@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from iomt_crypt.cli.console import print_json
 from iomt_crypt.cli.option import (
     JournalFile,
     Json,
@@ -22,12 +26,8 @@ from iomt_crypt.cli.option import (
 from iomt_crypt.cli.tree import Run, Words, tree_sources
 
 if TYPE_CHECKING:
+    from iomt_crypt.archive.expectation import Expectation
     from iomt_crypt.archive.operation import Outcome
-
-_VERDICTS = {
-    "authentic": "authentic: record, header and all frames",
-    "consistent": "consistent: encrypted and undamaged as far as can be seen without an identity",
-}
 
 
 def verify(
@@ -43,21 +43,62 @@ def verify(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     report: ReportFile = None,
+    classifier: Annotated[
+        bool, typer.Option(help="Ask the trained network about the pixels too, where it is installed.")
+    ] = True,
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The truth about each object (CSV path,truth or JSON): count agreement, exit by it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check files, folders or stores: structure and, with an identity, record, header and every frame.
+    """Check files, folders or stores: structure, look of the pixels and, with an identity, record, header and frames.
 
     Writes nothing. A plain object is a failure here: verify answers whether everything is encrypted and sound.
+    So is one that says it is encrypted and looks plain, and one that looks encrypted and has no record.
     """
+    from iomt_crypt.archive.expectation import Expectation
     from iomt_crypt.archive.key import KeySource
     from iomt_crypt.archive.verification import Verification
 
     run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json)
     keys = KeySource.identities_of(identity, asker(passphrase_file)) if identity else None
-    run.over(tree_sources(sources), Verification(keys), Words("verifying", "verified"), show=_show_verdict)
+    operation, words = Verification(keys, classifier), Words("verifying", "verified")
+    if expect is None:
+        run.over(tree_sources(sources), operation, words, show=_show_verdict)
+        return
+    if journal is not None:
+        raise typer.BadParameter("what an earlier run has seen cannot be compared", param_hint="--expect")
+    expectation = Expectation.read(expect)
+    try:
+        run.over(tree_sources(sources), operation, words, show=_show_verdict, heard=expectation.add)
+    except typer.Exit as end:
+        # What failed may be what was expected: the comparison decides.
+        if end.exit_code != 1:
+            raise
+    _show_matrix(expectation, as_json=as_json)
+    raise typer.Exit(1 if expectation.n_disagreements else 0)
+
+
+def _show_matrix(expectation: Expectation, *, as_json: bool) -> None:
+    matrix = expectation.matrix()
+    if as_json:
+        print_json({"matrix": matrix, "disagreements": expectation.n_disagreements})
+        return
+    verdicts = list(next(iter(matrix.values()), {}))
+    table = Table("truth \\ verdict", *verdicts, box=None, pad_edge=False)
+    for truth, row in matrix.items():
+        table.add_row(truth, *(str(row[verdict]) for verdict in verdicts))
+    Console(highlight=False, markup=False).print(table)
+    typer.echo(f"disagreements: {expectation.n_disagreements}", err=True)
 
 
 def _show_verdict(outcome: Outcome) -> None:
+    from iomt_crypt.archive.verification import VERDICTS
+
     changed = outcome.detail["changed"]
     more = f"; header changed: {', '.join(changed)}" if changed else ""
-    typer.echo(f"{outcome.location}: {_VERDICTS[outcome.detail['verdict']]}{more}")
+    verdict = outcome.detail["verdict"]
+    typer.echo(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}")
