@@ -42,8 +42,9 @@ randomness: $(VENV)/.test ## SP 800-22, ent, dieharder, structural tests, over a
 	tests/install_peers.sh
 	$(BIN)/python -m benchmarks.randomness
 
-docs: $(VENV)/.test ## the command line reference, from the commands themselves
+docs: $(VENV)/.test ## the site in build/site, with API and command line reference; stops at a dead link
 	$(BIN)/typer iomt_crypt.cli.app utils docs --name iomt-crypt --title "Command line" --output docs/CLI.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## everything that was generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo/work demo/*.png
