@@ -84,9 +84,9 @@ class Worker(Protocol):
 class Operation(Protocol):
     """What is done to each object. Work is idempotent: a batch may be run again after a crash.
 
-    Three attributes may be left out. ``secret`` is True for one that carries passphrases: it is sent to processes of this
-    machine and over TLS only. ``in_place`` is True for one that changes objects: sources that are links are refused.
-    ``pace()`` gives the `Pace` of its batches.
+    Three attributes may be left out. ``secret`` is True for one that carries passphrases: it is sent to processes of
+    this machine and over TLS only. ``in_place`` is True for one that changes objects: sources that are links are
+    refused. ``pace()`` gives the `Pace` of its batches.
     """
 
     @property

@@ -1,7 +1,7 @@
 """The way that nearly every object of an archive takes: what is usual about it need not be looked at in every detail.
 
 Its record is in the first kilobytes, written by us and of an epoch that another object had before, and the new one fits
-in its place. For any other, and whatever is wrong with it, the answer is None: the long way decides, from the beginning.
+in its place. For any other, and whatever is wrong, the answer is None: the long way decides, from the beginning.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from iomt_crypt.dicom.walk import record_finder
 from iomt_crypt.seal import Keyring, Record
 from iomt_crypt.seal.rewrap import OpenSpans, Rewrapper
 
-_HEAD_BYTES = 1 << 14  # a header of 60 elements and its record have about 12 kB
+_HEADS = (1 << 14, 1 << 17)  # a header of 60 elements and its record have about 12 kB
 
 
 class Shortcut:
@@ -33,11 +33,12 @@ class Shortcut:
 
         Raises OSError.
         """
-        head = os.pread(descriptor, _HEAD_BYTES, 0)
-        offset, end = self._find(head, size)
-        if not offset:
-            return None
-        opened = self._rewrapper.open(head[offset:end])
-        if opened is None or opened.epoch.recipients == self._wanted:
-            return None
-        return offset, opened
+        for head_bytes in _HEADS:
+            head = os.pread(descriptor, head_bytes, 0)
+            offset, end = self._find(head, size)
+            if offset:
+                opened = self._rewrapper.open(head[offset:end])
+                return None if opened is None or opened.epoch.recipients == self._wanted else (offset, opened)
+            if len(head) < head_bytes:
+                return None
+        return None

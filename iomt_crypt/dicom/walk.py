@@ -1,7 +1,7 @@
 """Where the record lies in the first kilobytes of a file: a compiled walk over the elements.
 
 Stricter than the walk in `iomt_crypt.dicom.locate`, and answers for nothing that one does not: all up to the pixels
-must be in these kilobytes, and nothing may stand behind the pixels. Whatever else it meets is left to the other.
+must be in these kilobytes, and nothing may stand behind the pixels. Whatever else it meets is left to that one.
 """
 
 from __future__ import annotations
@@ -164,4 +164,4 @@ def _find_record(data: Bytes, file_size: int, ours: Numbers) -> tuple[int, int]:
             ours[n_ours, 0], ours[n_ours, 1], ours[n_ours, 2] = tag & 0xFFFF, begin, begin + size
             n_ours += 1
         previous, at = tag, begin + size
-    return 0, 0
+    return _record(data, ours, n_ours) if at == file_size else (0, 0)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from iomt_crypt.dicom import block, encrypt_file, read_file
 from iomt_crypt.dicom.locate import Location, _UnusualError, _Walk, locate_in, locate_record
+from iomt_crypt.dicom.walk import record_finder
 from iomt_crypt.errors import InputError, UnsupportedError
 from tests import corpus, synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on real files
 CREATOR, HOLDER = 0x7FDF0010, 0x7FDF1001
 RECORD = bytes(range(1, 33)) * 20
+HEAD_BYTES = 1 << 17
 
 
 def walk(path: Path) -> Location | type[_UnusualError] | None:
@@ -47,6 +49,24 @@ def slowly(path: Path) -> Location | type[Exception] | None:
         return type(error)
 
 
+@pytest.fixture(scope="module")
+def compiled():
+    """``compiled(path)``: whether the compiled walk finds the record, which is where the other one finds it."""
+    find = record_finder()
+
+    def check(path: Path) -> bool:
+        data = path.read_bytes()
+        begin, end = find(data[:HEAD_BYTES], len(data))
+        if (begin, end) == (0, 0):
+            return False
+        found = walk(path)
+        assert found == Location(begin, data[begin:end])
+        assert found == slowly(path)
+        return True
+
+    return check
+
+
 def agree(path: Path) -> bool:
     """The fast way says what the slow way says, or leaves it to that; True when it was fast."""
     fast = walk(path)
@@ -68,27 +88,30 @@ def holding(**changes) -> synthetic.Elements:
 
 
 @pytest.mark.parametrize("part", corpus.batches(corpus.some(corpus.CASES, 1), 4))
-def test_every_file_of_the_corpus(part):
+def test_every_file_of_the_corpus(part, compiled):
     for case in part:
         agree(case.path)
+        assert not compiled(case.path)
 
 
 @pytest.mark.parametrize("part", corpus.batches(corpus.some(corpus.ENCRYPTED, 2), 4))
-def test_every_encrypted_file(part, epoch, policy, tmp_path):
-    n_fast = 0
+def test_every_encrypted_file(part, epoch, policy, tmp_path, compiled):
+    n_fast = n_compiled = 0
     for case in part:
         path = tmp_path / "encrypted.dcm"
         encrypt_file(case.path, path, recipients=epoch, policy=policy, overwrite=True)
         n_fast += agree(path)
+        n_compiled += compiled(path)
         assert locate(path) is not None
     assert n_fast >= len(part) * 0.9
+    assert n_compiled >= len(part) * 0.9
 
 
 @pytest.mark.parametrize("syntax", [synthetic.EXPLICIT, synthetic.IMPLICIT, synthetic.BIG])
-def test_encodings(syntax, tmp_path):
+def test_encodings(syntax, tmp_path, compiled):
     path = tmp_path / "x.dcm"
     path.write_bytes(synthetic.file(holding(), syntax))
-    assert agree(path) == (syntax != synthetic.BIG)
+    assert agree(path) == compiled(path) == (syntax != synthetic.BIG)
     found = locate(path)
     assert found is not None
     assert found.container == RECORD
@@ -99,30 +122,35 @@ def test_encodings(syntax, tmp_path):
 
 @pytest.mark.parametrize("syntax", [synthetic.EXPLICIT, synthetic.IMPLICIT])
 @pytest.mark.parametrize(
-    ("elements", "fast"),
+    ("elements", "fast", "fastest"),
     [
-        (synthetic.image(), True),
-        (holding(pixels=None), True),
-        (holding() | {0x7FDF0000: ("UL", b"\1\2\0\0")}, True),
-        (holding() | {0xFFFCFFFC: ("OB", bytes(100))}, True),
-        (holding() | {0xFFFCFFFC: ("OB", bytes(100_000))}, False),
-        (holding() | {0x7FDF0010: ("LO", b"SOMEBODY ELSE")}, True),
-        (holding() | {0x7FDF0010: ("LO", b"SOMEBODY"), 0x7FDF0011: ("LO", b"IOMT-CRYPT RECORD ")}, True),
+        (synthetic.image(), True, False),
+        (holding(), True, True),
+        (holding(pixels=None), True, None),
+        (holding() | {0x7FDF0000: ("UL", b"\1\2\0\0")}, True, False),
+        (holding() | {0xFFFCFFFC: ("OB", bytes(100))}, True, False),
+        (holding() | {0xFFFCFFFC: ("OB", bytes(100_000))}, False, False),
+        (holding() | {0x7FDF0010: ("LO", b"SOMEBODY ELSE")}, True, False),
+        (holding() | {0x7FDF0010: ("LO", b"SOMEBODY"), 0x7FDF0011: ("LO", b"IOMT-CRYPT RECORD ")}, True, False),
         (
             holding()
             | {0x7FDF0010: ("LO", b"SOMEBODY"), 0x7FDF0011: ("LO", b"IOMT-CRYPT RECORD ")}
             | {0x7FDF1101: ("UN", RECORD[:50])},
             True,
+            True,
         ),
-        (holding() | {0x00091001: ("UN", bytes(200_000))}, True),
-        (holding(pixels=b""), True),
+        (holding() | {0x00091001: ("UN", bytes(200_000))}, True, False),
+        (holding(pixels=b""), True, None),
+        (holding() | {0x00091001: ("UN", bytes(100_000))}, True, True),
+        (holding() | {0x00091001: ("UN", bytes(131_000))}, True, False),
     ],
 )
-def test_what_archives_make_of_it(elements, fast, syntax, tmp_path):
+def test_what_archives_make_of_it(elements, fast, fastest, syntax, tmp_path, compiled):
     path = tmp_path / "x.dcm"
     elements = {tag: value for tag, value in elements.items() if value}
     path.write_bytes(synthetic.file(elements, syntax))
     assert agree(path) == fast
+    assert compiled(path) == fastest or fastest is None
     assert locate(path) == slowly(path)
 
 
@@ -157,9 +185,10 @@ def unusual() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", unusual())
-def test_the_unusual_is_left_to_the_slow_way(name, tmp_path):
+def test_the_unusual_is_left_to_the_slow_way(name, tmp_path, compiled):
     path = tmp_path / "x.dcm"
     path.write_bytes(unusual()[name])
+    assert compiled(path) <= agree(path)
     if agree(path):
         assert name == "cut behind the record"
     expected = slowly(path)
@@ -171,10 +200,11 @@ def test_the_unusual_is_left_to_the_slow_way(name, tmp_path):
 
 
 @given(seed=st.integers(0, 1 << 32), syntax=st.sampled_from([synthetic.EXPLICIT, synthetic.IMPLICIT]))
-def test_mutated_files(seed, syntax, tmp_path_factory):
+def test_mutated_files(seed, syntax, tmp_path_factory, compiled):
     """No mutation has the fast way find another record than the slow one."""
     chance = random.Random(seed)
-    data = bytearray(synthetic.file(holding() | {0x7FDF0000: ("UL", b"\1\2\0\0")}, syntax))
+    elements = holding() | ({0x7FDF0000: ("UL", b"\1\2\0\0")} if seed % 2 else {})
+    data = bytearray(synthetic.file(elements, syntax))
     for _ in range(chance.randrange(1, 4)):
         at = chance.randrange(132, len(data) - len(RECORD))
         kind = chance.randrange(4)
@@ -191,6 +221,7 @@ def test_mutated_files(seed, syntax, tmp_path_factory):
     fast, slow = walk(path), slowly(path)
     if fast is not _UnusualError and not isinstance(slow, type):
         assert fast == slow
+    compiled(path)
 
 
 def test_a_deflated_object_says_what_to_do(tmp_path):
@@ -227,3 +258,17 @@ def test_the_pixels_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pread", counted)
     assert locate(path) is not None
     assert 0 < sum(n_read) <= 1 << 16
+
+
+@pytest.mark.parametrize("syntax", [synthetic.EXPLICIT, synthetic.IMPLICIT])
+def test_a_head_that_is_cut_anywhere(syntax, tmp_path, compiled):
+    """The compiled walk reads no further than what it was given: its indices are checked, and would raise."""
+    find, whole = record_finder(), synthetic.file(holding(), syntax)
+    path = tmp_path / "x.dcm"
+    path.write_bytes(whole)
+    assert compiled(path)
+    pixels = whole.index(RECORD) + len(RECORD)
+    for size in range(len(whole)):
+        found = find(whole[:size], len(whole))
+        assert found == (0, 0) if size < pixels else found in ((0, 0), find(whole, len(whole)))
+        assert find(whole[:size], size) == ((0, 0) if size != pixels else find(whole, len(whole)))
