@@ -7,16 +7,17 @@ from array import array
 _SAMPLED = 16
 
 
-def to_grey8(buffer: bytes, *, width: int, height: int, pitch: int, signed: bool) -> bytes:
-    """Rows of 16-bit little-endian samples, ``pitch`` bytes apart, to ``width`` x ``height`` bytes.
+def to_grey8(buffer: bytes, *, width: int, height: int, pitch: int, kind: str) -> bytes:
+    """Rows of samples in the machine's byte order, ``pitch`` bytes apart, to ``width`` x ``height`` bytes.
 
+    ``kind`` is the type code of the samples in `array.array`: ``"H"``, ``"h"``, ``"I"`` or ``"f"``.
     The window spans the 1st to the 99th percentile of the samples. It is a preview, not for diagnosis.
     """
-    samples = array("h" if signed else "H")
+    samples: array[int] | array[float] = array(kind)
     for row in range(height):
-        samples.frombytes(buffer[row * pitch : row * pitch + 2 * width])
+        samples.frombytes(buffer[row * pitch : row * pitch + samples.itemsize * width])
     ordered = sorted(samples[::_SAMPLED])
     low, high = ordered[len(ordered) // 100], ordered[-1 - len(ordered) // 100]
-    span = max(1, high - low)
-    levels = {value: max(0, min(255, (value - low) * 255 // span)) for value in set(samples)}
+    span = high - low or 1
+    levels = {value: max(0, min(255, int((value - low) * 255 / span))) for value in set(samples)}
     return bytes(map(levels.__getitem__, samples))

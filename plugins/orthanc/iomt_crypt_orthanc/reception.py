@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from iomt_crypt_orthanc.pool import NoWorker, WorkerLost
 
 SUCCESS = 0x0000
+_MARK = b"IOMT-CRYPT RECORD"  # the private creator of a record
 OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3: the sender keeps the object and tries again
 
 
@@ -98,9 +99,12 @@ class Reception:
         self._warn("ALARM: Orthanc was about to store an instance that was not approved; it was refused")
         return OUT_OF_RESOURCES
 
-    def approve_stored(self, size_bytes: int) -> bool:
-        """Whether an instance that Orthanc has just stored in this thread is the approved one."""
-        return self._approved.pop(threading.get_ident(), None) == size_bytes
+    def approve_stored(self, size_bytes: int, read: Callable[[], bytes]) -> bool:
+        """Whether an instance that Orthanc has just stored may stay; ``read`` gives its bytes."""
+        if self._approved.pop(threading.get_ident(), None) == size_bytes:
+            return True
+        # An Orthanc that stored in another thread must not lose what is encrypted.
+        return _MARK in read()
 
     def set_aside(self, data: bytes, reason: str) -> bool:
         """Seal a file into the quarantine; whether it is there."""

@@ -34,6 +34,13 @@ _KEEP = (_ACTION.KEEP_AS_IS, b"")
 _DISCARD = (_ACTION.DISCARD, b"")
 _REALM = "Orthanc Secure Area"  # the same as Orthanc's own, so that a browser asks once
 _METRICS_S = 10.0
+# Formats that are windowed to 8 bits, with their type codes in `array`.
+_DEEP = {
+    orthanc.PixelFormat.GRAYSCALE16: "H",
+    orthanc.PixelFormat.SIGNED_GRAYSCALE16: "h",
+    orthanc.PixelFormat.GRAYSCALE32: "I",
+    orthanc.PixelFormat.FLOAT32: "f",
+}
 
 Route = Callable[[Any, dict[str, Any]], None]
 
@@ -88,7 +95,7 @@ class Plugin:
 
     def stored(self, instance: Any, identifier: str) -> None:
         """Orthanc's OnStoredInstanceCallback: nothing may be here that was not approved."""
-        if self.reception.approve_stored(instance.GetInstanceSize()):
+        if self.reception.approve_stored(instance.GetInstanceSize(), instance.GetInstanceData):
             return
         kept = self.reception.set_aside(instance.GetInstanceData(), "stored without approval")
         orthanc.RestApiDelete(f"/instances/{identifier}")
@@ -139,14 +146,17 @@ class Plugin:
     def preview(self, output: Any, request: dict[str, Any]) -> None:
         """GET /iomt-crypt/instances/{id}/preview: the first frame as PNG."""
         plain = self._instance(request, "preview")
-        instance = orthanc.CreateDicomInstance(plain.data)
-        image = instance.GetInstanceDecodedFrame(0)
+        try:
+            image = orthanc.CreateDicomInstance(plain.data).GetInstanceDecodedFrame(0)
+        except orthanc.OrthancException:
+            raise Denied(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Orthanc cannot show it") from None
         width, height, pitch = image.GetImageWidth(), image.GetImageHeight(), image.GetImagePitch()
         samples, kind = image.GetImageBuffer(), image.GetImagePixelFormat()
-        if kind in (orthanc.PixelFormat.GRAYSCALE16, orthanc.PixelFormat.SIGNED_GRAYSCALE16):
-            signed = kind == orthanc.PixelFormat.SIGNED_GRAYSCALE16
-            samples = to_grey8(samples, width=width, height=height, pitch=pitch, signed=signed)
+        if kind in _DEEP:
+            samples = to_grey8(samples, width=width, height=height, pitch=pitch, kind=_DEEP[kind])
             kind, pitch = orthanc.PixelFormat.GRAYSCALE8, width
+        if kind not in (orthanc.PixelFormat.GRAYSCALE8, orthanc.PixelFormat.RGB24):
+            raise Denied(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no preview of this kind of pixels")
         output.CompressAndAnswerPngImage(kind, width, height, pitch, samples)
 
     def archive(self, output: Any, request: dict[str, Any]) -> None:
