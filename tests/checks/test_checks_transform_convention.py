@@ -23,9 +23,10 @@ from monai.transforms import (
 from monai.utils import TraceKeys
 
 from iomt_crypt import checks
-from iomt_crypt.checks import DecryptPixels, DecryptPixelsd, EncryptPixels, EncryptPixelsd, transform
+from iomt_crypt.checks import CheckIntegrity, DecryptPixels, DecryptPixelsd, EncryptPixels, EncryptPixelsd, transform
 from iomt_crypt.checks.key import Opener, Sealer, SharedKey
-from iomt_crypt.errors import AuthenticationError, ConfigurationError, KeyMaterialError
+from iomt_crypt.checks.transform.array import SEAL
+from iomt_crypt.errors import AuthenticationError, ConfigurationError, InputError, KeyMaterialError
 from iomt_crypt.seal import HpkeIdentity
 
 KEY = bytes(range(100, 132))
@@ -150,6 +151,35 @@ def test_in_the_processes_of_a_data_loader(identity):
             assert torch.equal(before["image"], after["image"])
             assert after["image"].dtype == torch.int16
             assert after["image"].applied_operations == []
+
+
+@pytest.mark.parametrize("kind", ["MetaTensor", "torch", "numpy"])
+def test_batches(kind, identity):
+    """Images that were encrypted one by one are decrypted in the batch, or after it."""
+    encrypt, decrypt = EncryptPixelsd("image", identity.recipient), DecryptPixelsd("image", identity)
+    plain = [item["image"] if kind == "MetaTensor" else item["image"].as_tensor() for item in images()]
+    given = [{"image": image.numpy() if kind == "numpy" else image} for image in plain]
+    (batch,) = DataLoader(Dataset(given, encrypt), batch_size=4)
+    assert not torch.equal(batch["image"], torch.stack(plain))
+    assert torch.equal(decrypt(batch)["image"], torch.stack(plain))
+    assert all(
+        torch.equal(decrypt(item)["image"], image) for item, image in zip(decollate_batch(batch), plain, strict=True)
+    )
+    if kind != "MetaTensor":
+        with pytest.raises(InputError, match="4 images comes with 3 records"):
+            decrypt({**batch, "image_seal": batch["image_seal"][:3]})
+        return
+    assert CheckIntegrity(identity)(batch["image"]).state == "faulty"
+    (whole,) = DataLoader(Dataset(given), batch_size=4)
+    sealed = EncryptPixels(key=KEY)(whole["image"])
+    assert sealed.is_batch
+    assert len(set(sealed.meta[SEAL])) == 4
+    assert torch.equal(
+        EncryptPixels(key=KEY, suite=None)(whole["image"])[0], EncryptPixels(key=KEY, suite=None)(plain[0])
+    )
+    opened = DecryptPixels(key=KEY)(sealed)
+    assert torch.equal(opened, whole["image"])
+    assert opened.applied_operations == whole["image"].applied_operations
 
 
 def test_each_process_has_an_epoch_of_its_own(identity):

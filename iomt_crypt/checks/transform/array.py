@@ -5,12 +5,15 @@ Images are channel first, (C, H, W[, D]); each channel is encrypted and authenti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import collate_meta_tensor_fn, decollate_batch
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import Transform
 from monai.utils.enums import TraceKeys, TransformBackends
@@ -19,10 +22,12 @@ from iomt_crypt.checks.key import Given, opener_of, sealer_of
 from iomt_crypt.checks.transform.research import CipherAlone
 from iomt_crypt.checks.transform.seal import open_image, seal_image
 from iomt_crypt.checks.transform.word import Raw
-from iomt_crypt.errors import ConfigurationError, NotEncryptedError, UnsupportedError
-from iomt_crypt.seal import DEFAULT_SUITE, Identity, Keyring, Recipient
+from iomt_crypt.errors import ConfigurationError, InputError, NotEncryptedError, UnsupportedError
+from iomt_crypt.seal import DEFAULT_SUITE, SUITES, Identity, Keyring, Recipient
 
 BACKENDS = [TransformBackends.TORCH, TransformBackends.NUMPY]
+#: The record of an image, or those of a batch.
+Seal = bytes | list[bytes] | tuple[bytes, ...]
 #: Where a MetaTensor carries the record of its encryption.
 SEAL = "iomt_crypt_seal"
 
@@ -71,6 +76,8 @@ class EncryptPixels(InvertibleTransform):
         self._sealer = sealer_of(recipients, None if suite is None else key)
         self._opener = opener_of(identities, None if suite is None else key)
         self._suite = suite
+        if suite is not None and suite not in SUITES:
+            raise ConfigurationError(f"suite {suite!r} is unknown", hint=f"one of: {', '.join(SUITES)}, None")
         if self._alone is None and not self._sealer:
             raise ConfigurationError("neither recipients nor a key were given", hint="recipients=[...] or key=...")
 
@@ -84,6 +91,8 @@ class EncryptPixels(InvertibleTransform):
         ConfigurationError
             Meta data are not tracked (``monai.data.set_track_meta``), so that the record has no place.
         """
+        if isinstance(img, MetaTensor) and img.is_batch:
+            return each(self, img)
         encrypted, seal = self.encrypt(img)
         if seal is None:
             return self._tracked(encrypted)
@@ -109,8 +118,10 @@ class EncryptPixels(InvertibleTransform):
         """Decrypt; see `DecryptPixels` for the errors."""
         return self.decrypt(data)
 
-    def decrypt(self, img: NdarrayOrTensor, seal: bytes | None = None) -> NdarrayOrTensor:
+    def decrypt(self, img: NdarrayOrTensor, seal: Seal | None = None) -> NdarrayOrTensor:
         """`inverse` of an image whose record lies elsewhere."""
+        if isinstance(img, MetaTensor) and img.is_batch:
+            return each(self.inverse, img)
         if isinstance(img, MetaTensor) and img.applied_operations:
             self.check_transforms_match(img.applied_operations[-1])
         if self._alone is None and not self._opener:
@@ -153,8 +164,10 @@ class DecryptPixels(Transform):
         if self._alone is None and not self._opener:
             raise ConfigurationError("neither identities nor a key were given", hint="identities=[...] or key=...")
 
-    def __call__(self, img: NdarrayOrTensor, seal: bytes | None = None) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayOrTensor, seal: Seal | None = None) -> NdarrayOrTensor:
         """Decrypt ``img``, which is left unchanged; ``seal`` is its record where it is not in its meta data.
+
+        A batch of images that were encrypted one by one comes with a list of records.
 
         Raises
         ------
@@ -165,13 +178,27 @@ class DecryptPixels(Transform):
         AuthenticationError
             A bit, the shape or the type was changed, or the record is another image's.
         """
+        if isinstance(img, MetaTensor) and img.is_batch:
+            return each(self, img)
         return decrypt_image(img, seal, self._opener.keyring() if self._alone is None else None, self._alone)
 
 
+def each(transform: Callable[[Any], NdarrayOrTensor], batch: MetaTensor) -> NdarrayOrTensor:
+    """``transform`` of every image of a batch that MONAI's loaders made."""
+    images = [transform(img) for img in decollate_batch(batch)]
+    collated: NdarrayOrTensor = collate_meta_tensor_fn(images)  # type: ignore[no-untyped-call]
+    return collated
+
+
 def decrypt_image(
-    img: NdarrayOrTensor, seal: bytes | None, keyring: Keyring | None, alone: CipherAlone | None
+    img: NdarrayOrTensor, seal: Seal | None, keyring: Keyring | None, alone: CipherAlone | None
 ) -> NdarrayOrTensor:
     """Decrypt with the record or, ``alone``, without; for a MetaTensor, undo what encryption left in its meta data."""
+    if isinstance(seal, list | tuple):
+        if len(seal) != len(img):
+            raise InputError(f"a batch of {len(img)} images comes with {len(seal)} records")
+        opened: list[Any] = [decrypt_image(one, own, keyring, alone) for one, own in zip(img, seal, strict=True)]
+        return torch.stack(opened) if isinstance(img, torch.Tensor) else np.stack(opened)
     raw = Raw.of(img)
     if alone is not None:
         alone.run(raw, decrypt=True)

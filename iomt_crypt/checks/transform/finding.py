@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 
 from iomt_crypt.checks.cell import Cells, Frame, read_cells
@@ -52,6 +53,8 @@ class CheckIntegrity(Transform):
 
     def __call__(self, img: NdarrayOrTensor | str | Path | BinaryIO, seal: bytes | None = None) -> Integrity:
         keyring = self._opener.keyring() if self._opener else None
+        if isinstance(img, MetaTensor) and img.is_batch:
+            return Integrity("faulty", ("a batch: check its images one by one (monai.data.decollate_batch)",))
         if isinstance(img, np.ndarray | torch.Tensor):
             return check_image(Raw.of(img), seal_of(img) if seal is None else seal, keyring)
         return check_object(img, keyring)

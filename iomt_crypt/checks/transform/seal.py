@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from iomt_crypt import __version__, cipher
 from iomt_crypt.checks.transform.word import Raw
-from iomt_crypt.errors import AuthenticationError, ConfigurationError
+from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal import SUITES, Epoch, Keyring, ObjectKey, Record, encode_map, open_header, seal_header
 
 _BINDING = b"iomt-crypt/1/image"
 
 
 def seal_image(raw: Raw, epoch: Epoch, suite: str) -> bytes:
-    """Encrypt the bytes of ``raw`` in place, under a fresh data key, and return the record.
-
-    Raises
-    ------
-    ConfigurationError
-        There is no such suite.
-    """
-    if suite not in SUITES:
-        raise ConfigurationError(f"suite {suite!r} is unknown", hint=f"one of: {', '.join(SUITES)}")
+    """Encrypt the bytes of ``raw`` in place, under a fresh data key, and return the record."""
     key, layout, description = ObjectKey.generate(), raw.layout(), _describe(raw)
     frames = SUITES[suite](key, layout, _BINDING + description)
     tags = [frames.seal(index, unit.data) for index, unit in enumerate(raw.units())]
