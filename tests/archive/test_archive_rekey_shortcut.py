@@ -1,0 +1,200 @@
+"""Trees of many objects take a shortcut: with the same results, and for no object that the long way refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from rekey_harness import MTIME_NS, POLICY, Tree, check_rekeyed, rekey, state_files, worker, write_tree
+
+from iomt_crypt.archive import rekey_epoch, rekey_worker
+from iomt_crypt.archive.operation import Item, Outcome
+from iomt_crypt.dicom import encrypt_file
+from iomt_crypt.seal import Epoch, HpkeIdentity, Record
+from iomt_crypt.seal.rewrap import Rewrapper
+from tests import synthetic
+
+_LONG_WAY = 1 << 60
+
+
+@pytest.fixture
+def taken(monkeypatch) -> list[bytes]:
+    """The shortcut is for any number of objects; the containers that it made."""
+    made: list[bytes] = []
+    rewrapped = Rewrapper.rewrapped
+
+    def counted(self, old, epoch):
+        new = rewrapped(self, old, epoch)
+        made.append(new)
+        return new
+
+    monkeypatch.setattr(Rewrapper, "rewrapped", counted)
+    monkeypatch.setattr(rekey_worker, "_MANY", 1)
+    return made
+
+
+@pytest.fixture
+def tree(tmp_path, old) -> Tree:
+    return write_tree(tmp_path / "tree", 9, [old])
+
+
+def odd_tree(folder: Path, old: HpkeIdentity, new: list[HpkeIdentity]) -> Tree:
+    """Usual objects, and between them all that there is a word about."""
+    folder.parent.mkdir()
+    tree = write_tree(folder, 9, [old])
+    data = next(iter(tree.before.values()))
+    plain = folder / "plain.dcm"
+    plain.write_bytes(synthetic.file(synthetic.image()))
+
+    def encrypted(name: str, recipients, elements: synthetic.Elements) -> None:
+        path = folder.parent / "to_encrypt.dcm"
+        path.write_bytes(synthetic.file(elements))
+        encrypt_file(path, folder / name, recipients=recipients, policy=POLICY)
+
+    stranger, wanted = HpkeIdentity.generate().recipient, [identity.recipient for identity in new]
+    encrypted("stranger.dcm", [stranger], synthetic.image())
+    encrypted("done.dcm", [*wanted], synthetic.image())
+    encrypted("others.dcm", [old.recipient, stranger], synthetic.image())
+    encrypted("large.dcm", [old.recipient], synthetic.image(more={0x00091001: ("UN", bytes(30_000))}))
+    encrypted("no_pixels.dcm", [old.recipient], synthetic.image(pixels=None))
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "text.dcm").write_bytes(b"no DICOM at all\n" * 40)
+    (folder / "cut.dcm").write_bytes(data[:-1])
+    (folder / "damaged.dcm").write_bytes(data.replace(b"wrapped_key\x58\x28", b"wrapped_key\x58\x29"))
+    (folder / "behind.dcm").write_bytes(data + b"\xfc\xff\xfc\xffOB\0\0\x02\0\0\0\0\0")
+    (folder / "link.dcm").symlink_to(folder.parent / "to_encrypt.dcm")
+    (folder / "folder.dcm").mkdir()
+    os.mkfifo(folder / "pipe.dcm")
+    paths = [path for path in sorted(folder.rglob("*.dcm")) if path.is_file() and not path.is_symlink()]
+    return Tree(folder, {str(path.relative_to(folder)): path.read_bytes() for path in paths})
+
+
+def run_all(tree: Tree, identities, new, **options) -> list[tuple[str, str, str, str]]:
+    """What became of everything in a tree, but for what is random."""
+    names = sorted(str(path.relative_to(tree.folder)) for path in tree.folder.rglob("*.dcm"))
+    items = [Item(str(tree.folder / name), name, False, str(tree.folder)) for name in names]
+    working = worker(identities, new, **options)
+    try:
+        outcomes: list[Outcome] = working.run(items)
+    finally:
+        working.close()
+    return [
+        (name, o.state, o.reason.replace(str(tree.folder), ""), o.detail.get("how", ""))
+        for name, o in zip(names, outcomes, strict=True)
+    ]
+
+
+def test_all_but_the_first_object_of_an_epoch(tree, old, new, taken):
+    inodes = [path.stat().st_ino for path in tree.paths]
+    assert {outcome.detail["how"] for outcome in rekey(tree, [old], new)} == {"in place"}
+    assert len(taken) == 8
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    assert [path.stat().st_ino for path in tree.paths] == inodes
+    assert {path.stat().st_mtime_ns for path in tree.paths} == {MTIME_NS}
+    assert state_files(tree.folder) == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_same_results_as_by_the_long_way(dry_run, tmp_path, old, new, taken, monkeypatch):
+    one = odd_tree(tmp_path / "one" / "tree", old, new)
+    other = Tree(tmp_path / "other" / "tree", one.before)
+    shutil.copytree(one.folder, other.folder, symlinks=True, ignore=shutil.ignore_patterns("pipe.dcm"))
+    os.mkfifo(other.folder / "pipe.dcm")
+    shutil.copy(one.folder.parent / "to_encrypt.dcm", other.folder.parent)
+    quick = run_all(one, [old], new, dry_run=dry_run)
+    assert len(taken) == 9  # the usual ones: 'behind.dcm' went the long way before
+    monkeypatch.setattr(rekey_worker, "_MANY", _LONG_WAY)
+    assert run_all(other, [old], new, dry_run=dry_run) == quick
+    assert len({state for _, state, _, _ in quick}) == 3
+    for name, state, _, how in quick:
+        if state == "done" and not dry_run:
+            check_rekeyed(one, name, old, new)
+            assert how == "in place"
+        elif name in one.before:
+            assert one.untouched(name)
+
+
+def test_few_objects_do_not_load_it(tree, old, new):
+    working = worker([old], new)
+    assert {outcome.state for outcome in working.run(tree.items())} == {"done"}
+    assert working._shortcut is None
+    working.close()
+
+
+def test_a_rotation_does_not_take_it(tree, old, new, taken):
+    assert {outcome.detail["how"] for outcome in rekey(tree, [old], new, rotate=True)} == {"rotated"}
+    assert taken == []
+
+
+def test_what_is_done_is_skipped(tree, old, new, taken):
+    rekey(tree, [old], new)
+    before = [path.read_bytes() for path in tree.paths]
+    outcomes = rekey(tree, new, new)
+    assert {(outcome.state, outcome.before) for outcome in outcomes} == {("skipped", True)}
+    assert len(taken) == 8
+    assert [path.read_bytes() for path in tree.paths] == before
+
+
+def test_a_record_that_does_not_come_back_fails_its_object_alone(tree, old, new, taken, monkeypatch):
+    check, calls = Rewrapper._is_rewrapped, []
+
+    def fails_once(self, *arguments):
+        calls.append(arguments)
+        return len(calls) != 3 and check(self, *arguments)
+
+    monkeypatch.setattr(Rewrapper, "_is_rewrapped", fails_once)
+    states = [outcome.state for outcome in rekey(tree, [old], new)]
+    assert states == ["done"] * 3 + ["failed"] + ["done"] * 5
+    assert tree.untouched(list(tree.before)[3])
+
+
+def test_an_epoch_serves_so_many_objects(tree, old, new, taken, monkeypatch):
+    monkeypatch.setattr(rekey_epoch, "_OBJECTS_PER_EPOCH", 4)
+    ids = [outcome.detail["epoch_id"] for outcome in rekey(tree, [old], new)]
+    assert [ids.count(i) for i in dict.fromkeys(ids)] == [4, 4, 1]
+    assert {Record.unpack(container).epoch_id.hex() for container in taken} == set(ids)
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_more_recipients_than_fit_make_new_files(tree, old, taken):
+    many = [HpkeIdentity.generate() for _ in range(6)]
+    assert {outcome.detail["how"] for outcome in rekey(tree, [old], many)} == {"new file"}
+    assert set(taken) == {None}
+    for name in tree.before:
+        check_rekeyed(tree, name, old, many)
+
+
+def test_objects_of_several_epochs(tmp_path, old, new, taken):
+    tree = write_tree(tmp_path / "tree", 6, [old])
+    other = write_tree(tmp_path / "tree" / "more", 6, [old])
+    both = Tree(tree.folder, tree.before | {f"more/{name}": data for name, data in other.before.items()})
+    assert {outcome.state for outcome in rekey(both, [old], new)} == {"done"}
+    assert len(taken) == 10
+    for name in both.before:
+        check_rekeyed(both, name, old, new)
+
+
+def test_an_epoch_of_the_same_number_with_other_stanzas_is_another(tmp_path, old, new, taken):
+    """A stanza is not believed because another object with the same epoch opened."""
+    tree = write_tree(tmp_path / "tree", 4, [old])
+    path = tree.paths[2]
+    data = path.read_bytes()
+    epoch = Record.unpack(_container(data)).epoch_id
+    forged = Epoch.create([HpkeIdentity.generate().recipient])
+    source = tmp_path / "source.dcm"
+    source.write_bytes(synthetic.file(synthetic.image()))
+    path.unlink()
+    encrypt_file(source, path, recipients=Epoch(epoch, forged.key, forged.stanzas), policy=POLICY)
+    states = [outcome.state for outcome in rekey(tree, [old], new)]
+    assert states == ["done", "done", "failed", "done"]
+    assert len(taken) == 2
+
+
+def _container(data: bytes) -> bytes:
+    from rekey_harness import located
+
+    return located(data).container
