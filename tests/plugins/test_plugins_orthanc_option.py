@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_every_option_is_documented():
         assert ("needed" if default is None else f"`{json.dumps(default)}`") in row
         assert all(f"`{json.dumps(each)}`" in row for each in option.metadata["one_of"])
     assert written == {}
+
+
+def test_every_link_leads_somewhere():
+    for text, folder in ((README, PACKAGE), ((PACKAGE.parent / "README.md").read_text(), PACKAGE.parent)):
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            assert (folder / target).exists(), target
 
 
 HOST = ("__init__", "option", "channel", "pool", "reception", "release", "preview", "alarm", "script/iomt_crypt_plugin")
