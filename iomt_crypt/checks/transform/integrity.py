@@ -107,7 +107,7 @@ def _contradictions(source: Source, record: Record) -> Iterator[str]:
     size, there = n_frames * frame_bytes, source.pixel.size if source.pixel else 0
     if there not in (size, size + (size & 1)):
         yield f"the pixel element has {there} bytes, the frames of the record need {size}"
-    if len({record.tag(index) for index in range(n_frames)}) != n_frames:
+    elif len({record.tag(index) for index in range(n_frames)}) != n_frames:
         yield "two frames have the same authentication tag"
 
 
