@@ -122,7 +122,7 @@ def queue(
         else:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
     if not as_json:
-        Console(highlight=False, markup=False).print(table)
+        _print_table(table)
 
 
 @app.command()
@@ -178,7 +178,14 @@ def audit(config: Config, as_json: Json = False) -> None:
                 at, decision.who, decision.action, str(decision.object_id), decision.sop_instance_uid, decision.reason
             )
     if not as_json:
-        Console(highlight=False, markup=False).print(table)
+        _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 1000  # in a pipe or a file nothing is cut off
+    console.print(table)
 
 
 def _time(seconds: float) -> str:
