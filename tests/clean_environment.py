@@ -90,6 +90,7 @@ def by_pip(folder: Path, wheel: Path, extras: str = "") -> Environment:
     environment = _new(folder, with_pip=True)
     wanted = f"{wheel}[{extras}]" if extras else str(wheel)
     environment.run("python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wanted)
+    reuse_kernels(environment.site)
     return environment
 
 
@@ -97,6 +98,7 @@ def by_link(folder: Path, wheel: Path, extras: str = "") -> Environment:
     environment = _new(folder, with_pip=False)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(environment.site)
+    reuse_kernels(environment.site)
     (info,) = environment.site.glob("iomt_crypt-*.dist-info")
     for found in _closure(Distribution.at(info), set(extras.split(",")) if extras else set(), set()):
         _link(found, environment.site)
@@ -121,6 +123,28 @@ def with_packages_of_the_core(folder: Path) -> Environment:
     for found in _closure(distribution("iomt-crypt"), set(), set()):
         _link(found, environment.site)
     return environment
+
+
+def reuse_kernels(site: Path) -> int:
+    """Hand over the machine code that tests have compiled already: compiling takes a processor for half a minute.
+
+    numba takes it when a file of ours is, to the byte and the nanosecond, the one it was compiled from.
+    """
+    n_copied = 0
+    for source in (ROOT / "iomt_crypt").rglob("*.py"):
+        installed = site / source.relative_to(ROOT)
+        if not installed.exists() or installed.read_bytes() != source.read_bytes():
+            continue
+        kernels = list((source.parent / "__pycache__").glob(f"{source.stem}.*.nb[ic]"))
+        if not kernels:
+            continue
+        stamp = source.stat()
+        os.utime(installed, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        (installed.parent / "__pycache__").mkdir(exist_ok=True)
+        for kernel in kernels:
+            shutil.copy(kernel, installed.parent / "__pycache__")
+            n_copied += 1
+    return n_copied
 
 
 def _new(folder: Path, *, with_pip: bool) -> Environment:
@@ -156,3 +180,7 @@ def _link(found: Distribution, site: Path) -> None:
         target = site / name
         if not target.exists():
             target.symlink_to(home / name)
+
+
+if __name__ == "__main__":
+    reuse_kernels(Path(sys.argv[1]))

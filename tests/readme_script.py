@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import clean_environment
 from clean_environment import LIMIT_S, Environment
 
 
@@ -21,7 +23,8 @@ def follow(readme: Path, environment: Environment, folder: Path, *, without: str
     Blocks that need what no test machine has are left out: those with a line that begins with ``without``.
     """
     chosen = [text for text in blocks(readme, "sh") if not re.search(rf"^{re.escape(without)}", text, re.MULTILINE)]
-    script = "set -e\n" + "\n".join(chosen)
+    installed = f"{sys.executable} {clean_environment.__file__} {environment.site}\n"
+    script = "set -e\n" + "\n".join(text + installed * ("pip install" in text) for text in chosen)
     settings = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config")}
     done = subprocess.run(
         ["bash"],
