@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 
 import corpus
@@ -19,6 +20,7 @@ from iomt_crypt.checks import (
     CipherStatistics,
     CipherStatisticsd,
     ClassifyEncrypted,
+    ClassifyEncryptedd,
     EncryptPixels,
     EncryptPixelsd,
     LoadCells,
@@ -233,6 +235,29 @@ def test_what_is_rejected_is_named(rng):
     with pytest.raises(PlainImageError):
         RejectPlaind("cells", threshold=0.5)(item)
     assert RejectPlaind("cells", threshold=0.05)(item).keys() == item.keys()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_the_classifier_of_the_package(dtype, sample_files):
+    """Equal probabilities for every kind, on the right side of the threshold."""
+    path = next(path for path in sample_files if path.name == "ct-03.dcm")
+    plain = dcmread(path).pixel_array[None].astype(dtype)
+    classify = ClassifyEncrypted()
+    kinds = (plain, torch.from_numpy(plain), MetaTensor(torch.from_numpy(plain)))
+    found = [classify(img) for img in kinds]
+    assert found[0].dtype == np.float64
+    assert found[0].shape == (1,)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert found[0][0] < classify.classifier.threshold
+    chain = Compose([EncryptPixelsd("image", key=KEY), ClassifyEncryptedd("image"), RejectPlaind("image")])
+    item = chain({"image": plain})
+    assert item["image_probability"][0] >= classify.classifier.threshold
+    with pytest.raises(PlainImageError, match="probability"):
+        RejectPlaind("image")(ClassifyEncryptedd("image")({"image": plain}))
+    copied = pickle.loads(pickle.dumps(classify))
+    assert np.array_equal(copied(plain), found[0])
+    assert len(pickle.dumps(classify)) < 1000, "the weights are loaded where they are needed"
 
 
 def test_a_classifier_that_is_not_there(tmp_path, rng):
