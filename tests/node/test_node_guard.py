@@ -248,7 +248,10 @@ def send(path: Path, port: int) -> None:
 
 
 def states(config: Path) -> list[str]:
-    return [row["state"] for row in cli_json("node", "queue", "--config", config)]
+    journal = Journal(config.parent / "spool" / "journal.sqlite3")
+    found = [str(entry.state) for entry in journal.entries()]
+    journal.close()
+    return found
 
 
 def test_a_rotten_disk_is_found_before_the_archive_gets_it(tmp_path, archive, make_config, run_node):
