@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from math import isqrt, log2, nan, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from iomt_crypt.checks.stream import starts_compressed
 MINIMUM_WORDS = 64
 #: Probability of an alarm at an ideal cipher frame; 1000 frames of an object make 10^-6.
 LEVEL = 1e-9
-_SHARE = LEVEL / 25  # of one limit: 17 of counts, 3 of products, 5 others
+_SHARE = LEVEL / 25  # of one limit: 16 of counts, 3 of products, 5 others
 _MAXIMUM_LAG = 2048
 _STREAM_BYTES = 1 << 17  # of the beginning: what is searched for the marks of a compressed stream
 _SEEN_PLACES = 1 << 15
@@ -97,13 +98,13 @@ def measure(frame: Frame) -> CellStatistics:
     frame = np.ascontiguousarray(frame)
     word_bits, words = 8 * frame.dtype.itemsize, frame.reshape(-1)
     judged = words.size >= MINIMUM_WORDS
-    values = _Values.of(words, word_bits)
+    values, planes = _count(frame)
     correlation, correlated = _correlation(frame, word_bits)
     data = words.view(np.uint8)
     n_repeated = _repeats(data)
     alarms: set[str] = set()
     if judged:
-        alarms = {*values.alarms(), *_plane_alarms(frame, word_bits), *_stream_alarms(data)}
+        alarms = {*values.alarms(), *planes.alarms(), *_stream_alarms(data)}
         alarms |= {"correlation"} if correlated else set()
         alarms |= {"period"} if _repeats_at_a_lag(data, word_bits) else set()
         alarms |= {"repeats"} if n_repeated > binomial_limit(words.nbytes // 8, 0.5**32, _SHARE) else set()
@@ -129,9 +130,9 @@ class _Values:
     squares: int
 
     @classmethod
-    def of(cls, words: Frame, word_bits: int) -> _Values:
-        counts, how_often = np.zeros(1 << word_bits, np.int32), np.zeros(tally.FREQUENT, np.int64)
-        return cls(words.size, counts, how_often, int(tally.values(words, counts, how_often)))
+    def of(cls, counts: npt.NDArray[np.int32], n_words: int) -> _Values:
+        how_often = np.zeros(tally.FREQUENT, np.int64)
+        return cls(n_words, counts, how_often, int(tally.frequencies(counts, how_often)))
 
     def entropy_bits(self) -> float:
         if not self.n_words:
@@ -157,34 +158,53 @@ class _Values:
         return float(((counts - expected) ** 2).sum() / expected)
 
     def alarms(self) -> set[str]:
+        """Of whole words and, of words of two bytes, of their low bytes; the high ones are in `_Planes`."""
         lower, upper = square_limits(self.n_words, self.counts.size, _SHARE)
-        return set() if lower <= self.squares <= upper else {"words"}
+        found = set() if lower <= self.squares <= upper else {"words"}
+        low = self.counts.reshape(-1, 256).sum(axis=0)
+        return found if _is_flat(low) else {*found, "values"}
 
 
 #: Alarm of each of `tally.PLANES`.
-_PLANE_ALARMS = ("values", "values", "differences", "differences", "rows")
+_PLANE_ALARMS = ("values", "differences", "differences", "rows")
 
 
-def _plane_alarms(frame: Frame, word_bits: int) -> set[str]:
+@dataclass(frozen=True)
+class _Planes:
+    """Counts of bytes, one row for each of `tally.PLANES`, and the largest sum of squares among the blocks."""
+
+    n_words: int
+    totals: npt.NDArray[np.int64]
+    worst: npt.NDArray[np.int64]
+
+    def alarms(self) -> set[str]:
+        n_blocks = self.n_words // tally.BLOCK_WORDS
+        found = set()
+        for plane, name in enumerate(_PLANE_ALARMS):
+            if not _is_flat(self.totals[plane]):
+                found.add(name)
+            n_in_block = tally.BLOCK_WORDS // (1 if plane == 0 else 2)
+            if n_blocks and self.worst[plane] > square_limits(n_in_block, 256, _SHARE / n_blocks)[1]:
+                found.add("block")
+        return found
+
+
+def _count(frame: Frame) -> tuple[_Values, _Planes]:
     words = frame.reshape(-1)
     # Where there are no rows, lines of some length.
     row_length = frame.shape[1] if frame.shape[0] > 1 else isqrt(words.size)
-    totals, worst = np.zeros((5, 256), np.int64), np.zeros(5, np.int64)
-    tally.planes(words, row_length, word_bits == 16, totals, worst)
-    n_blocks = words.size // tally.BLOCK_WORDS
-    alarms = set()
-    for plane, name in enumerate(_PLANE_ALARMS):
-        counted = totals[plane]
-        n = int(counted.sum())
-        if n == 0:
-            continue
-        lower, upper = square_limits(n, 256, _SHARE)
-        if not lower <= float((counted.astype(np.float64) ** 2).sum()) <= upper:
-            alarms.add(name)
-        n_in_block = tally.BLOCK_WORDS // (1 if plane < 2 else 2)
-        if n_blocks and worst[plane] > square_limits(n_in_block, 256, _SHARE / n_blocks)[1]:
-            alarms.add("block")
-    return alarms
+    counts = np.zeros(1 << 8 * frame.dtype.itemsize, np.int32)
+    totals, worst = np.zeros((4, 256), np.int64), np.zeros(4, np.int64)
+    tally.planes(words, max(1, row_length), counts, totals, worst)
+    return _Values.of(counts, words.size), _Planes(words.size, totals, worst)
+
+
+def _is_flat(counts: npt.NDArray[Any]) -> bool:
+    n = int(counts.sum())
+    if n == 0:
+        return True
+    lower, upper = square_limits(n, 256, _SHARE)
+    return lower <= float((counts.astype(np.float64) ** 2).sum()) <= upper
 
 
 def _correlation(frame: Frame, word_bits: int) -> tuple[tuple[float, ...], bool]:

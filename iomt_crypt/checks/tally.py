@@ -13,9 +13,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Words = npt.NDArray[np.unsignedinteger[Any]]
 _Counts = npt.NDArray[np.int64]
 
-#: What each row of `planes` counts. 8-bit words have no low byte of their own: the rows of it stay empty.
+#: What each row of `planes` counts. 8-bit words have no low byte of their own: its row stays empty.
 PLANES = (
-    "low bytes",
     "high bytes",
     "low bytes of differences",
     "high bytes of differences",
@@ -45,8 +44,8 @@ def _kernel_exact(function: _Function) -> _Function:
 
 
 @_kernel
-def planes(words: _Words, row_length: int, wide: bool, totals: _Counts, worst: _Counts) -> None:
-    """Count bytes over the whole vector, and find the block of each plane that is furthest from flat.
+def planes(words: _Words, row_length: int, values: npt.NDArray[np.int32], totals: _Counts, worst: _Counts) -> None:
+    """Count words and bytes over the whole vector, and find the block of each plane that is furthest from flat.
 
     Differences are those of words 2i and 2i + 1, and rows are compared at every other word: half the pairs, which are
     independent like all of them, at half the cost.
@@ -57,45 +56,49 @@ def planes(words: _Words, row_length: int, wide: bool, totals: _Counts, worst: _
         uint8 or uint16 (n,).
     row_length
         Distance of the words that are compared across rows, 1 or more.
-    wide
-        The words have 16 bits.
+    values
+        int32 (2^b,), zeros; filled: how often each word occurs.
     totals
-        int64 (5, 256), zeros; filled.
+        int64 (4, 256), zeros; filled.
     worst
-        int64 (5,), zeros; for each plane the largest sum of squares of a full block.
+        int64 (4,), zeros; for each plane the largest sum of squares of a full block.
     """
     n = words.size
+    wide = values.size > 256
     shift = 8 if wide else 0
-    counts = np.zeros((5, 256), np.int32)
+    counts = np.zeros((4, 256), np.int32)
     for start in range(0, n, BLOCK_WORDS):
         stop = min(start + BLOCK_WORDS, n)
         counts[:] = 0
         if wide:
             for i in range(start, stop):
                 word = words[i]
-                counts[0, word & 255] += 1
-                counts[1, word >> 8] += 1
+                values[word] += 1
+                counts[0, word >> 8] += 1
             for i in range(start, min(stop, n - 1), 2):
                 difference = np.uint16(words[i + 1] - words[i])
-                counts[2, difference & 255] += 1
-                counts[3, difference >> 8] += 1
+                counts[1, difference & 255] += 1
+                counts[2, difference >> 8] += 1
         else:
             for i in range(start, stop):
-                counts[1, words[i]] += 1
+                counts[0, words[i]] += 1
             for i in range(start, min(stop, n - 1), 2):
-                counts[3, np.uint8(words[i + 1] - words[i])] += 1
+                counts[2, np.uint8(words[i + 1] - words[i])] += 1
         for i in range(start, min(stop, n - row_length), 2):
-            counts[4, (words[i] ^ words[i + row_length]) >> shift] += 1
+            counts[3, (words[i] ^ words[i + row_length]) >> shift] += 1
         # Of the last full block the second half may lack its row below.
         full = stop - start == BLOCK_WORDS
-        for plane in range(5):
+        for plane in range(4):
             squares = np.int64(0)
             for value in range(256):
                 count = np.int64(counts[plane, value])
                 squares += count * count
                 totals[plane, value] += count
-            if full and (plane < 4 or stop <= n - row_length):
+            if full and (plane < 3 or stop <= n - row_length):
                 worst[plane] = max(worst[plane], squares)
+    if not wide:
+        for value in range(256):
+            values[value] = totals[0, value]
 
 
 @_kernel_exact
@@ -125,21 +128,14 @@ def products(frame: _Words, centre: float, sums: npt.NDArray[np.float64]) -> Non
 
 
 @_kernel
-def values(words: _Words, counts: npt.NDArray[np.int32], how_often: _Counts) -> np.int64:
-    """Count each value, and how many values occur how often; return the sum of the squared counts.
+def frequencies(values: npt.NDArray[np.int32], how_often: _Counts) -> np.int64:
+    """Count how many values occur how often; return the sum of the squared counts.
 
-    Parameters
-    ----------
-    counts
-        int32 (2^b,), zeros; filled.
-    how_often
-        int64 (`FREQUENT`,), zeros; filled, the last entry with all that occur so often or more.
+    ``how_often``: int64 (`FREQUENT`,), zeros; filled, the last entry with all that occur so often or more.
     """
-    for i in range(words.size):
-        counts[words[i]] += 1
     squares = np.int64(0)
-    for value in range(counts.size):
-        count = np.int64(counts[value])
+    for value in range(values.size):
+        count = np.int64(values[value])
         squares += count * count
         how_often[count if count < FREQUENT else FREQUENT - 1] += 1
     return squares
