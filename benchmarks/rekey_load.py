@@ -14,7 +14,7 @@ from iomt_crypt.dicom import Policy, encrypt_file
 from iomt_crypt.seal import HpkeIdentity
 from tests import synthetic
 
-_BATCH = 8000  # what `RekeyOperation.pace` comes to
+_BATCH = 4000  # what `RekeyOperation.pace` comes to at the most
 _SIDE = 1024
 
 
