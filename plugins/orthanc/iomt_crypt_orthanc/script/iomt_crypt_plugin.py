@@ -97,9 +97,12 @@ class Plugin:
         """Orthanc's OnStoredInstanceCallback: nothing may be here that was not approved."""
         if self.reception.approve_stored(instance.GetInstanceSize(), instance.GetInstanceData):
             return
-        kept = self.reception.set_aside(instance.GetInstanceData(), "stored without approval")
-        orthanc.RestApiDelete(f"/instances/{identifier}")
-        _warn(f"ALARM: an instance was stored without approval and deleted; in quarantine: {kept}")
+        kept = False
+        try:
+            kept = self.reception.set_aside(instance.GetInstanceData(), "stored without approval")
+        finally:
+            orthanc.RestApiDelete(f"/instances/{identifier}")
+            _warn(f"ALARM: an instance was stored without approval and deleted; in quarantine: {kept}")
 
     def changed(self, change: int, level: int, resource: str) -> None:
         """Orthanc's OnChangeCallback."""
@@ -115,7 +118,11 @@ class Plugin:
 
     def _publish(self) -> None:
         while True:
-            n_quarantined = alarm.update(self._folder)
+            try:
+                n_quarantined = alarm.update(self._folder)
+            except OSError as error:
+                _warn(f"ALARM: the quarantine cannot be looked into: {error.strerror}")
+                n_quarantined = -1
             orthanc.SetMetricsValue("iomt_crypt_quarantine", float(n_quarantined), orthanc.MetricsType.DEFAULT)
             orthanc.SetMetricsValue("iomt_crypt_workers", float(self._pool.n_running), orthanc.MetricsType.DEFAULT)
             for action in (*(each.value for each in Action), "stopped"):
