@@ -23,7 +23,14 @@ from iomt_crypt.dicom.clear import DERIVATION
 from iomt_crypt.dicom.file import open_input
 from iomt_crypt.dicom.parse import raw_value
 from iomt_crypt.dicom.restore import restore_source
-from iomt_crypt.errors import ConfigurationError, InputError, IomtCryptError, NotDicomError, NotEncryptedError
+from iomt_crypt.errors import (
+    ConfigurationError,
+    InputError,
+    IomtCryptError,
+    MalformedError,
+    NotDicomError,
+    NotEncryptedError,
+)
 from iomt_crypt.seal import Identity, Keyring
 from iomt_crypt.seal.container import MAGIC
 
@@ -197,6 +204,8 @@ def _read_plain(stream: BinaryIO, options: dict[str, Any]) -> FileDataset:
         return dcmread(stream, **options)
     except InvalidDicomError as error:
         raise NotDicomError("not a DICOM file with preamble", hint="force=True reads it all the same") from error
+    except Exception as error:  # whatever the bytes lead pydicom to
+        raise MalformedError(f"a plain file that pydicom cannot read ({type(error).__name__})") from error
 
 
 def _gathered(groups: list[_Slices]) -> _Read:

@@ -20,12 +20,13 @@ from monai.transforms import Compose, LoadImage, LoadImaged
 from pydicom import dcmread
 
 from iomt_crypt import encrypt_file
-from iomt_crypt.checks import EncryptedDicomReader
+from iomt_crypt.checks import CheckIntegrity, EncryptedDicomReader
 from iomt_crypt.errors import (
     AuthenticationError,
     ConfigurationError,
     HeaderDriftError,
     InputError,
+    IomtCryptError,
     KeyMaterialError,
     NoMatchingIdentityError,
     NotEncryptedError,
@@ -237,6 +238,33 @@ def test_noise_is_never_taken_for_an_image(series, identity, what):
         with pytest.raises(error) as caught:
             load(name)
         assert caught.value.__notes__ == [f"file: {path}"]
+
+
+def test_damage_anywhere(encrypted, plain, identity, tmp_path, rng):
+    """Bytes changed, lost, added: the very image, or an error; and a finding in any case."""
+    data, target = (encrypted / "mr" / "mr-1.dcm").read_bytes(), tmp_path / "object.dcm"
+    good, _ = loaded(PydicomReader(), str(plain / "mr" / "mr-1.dcm"))
+    reader, checks = EncryptedDicomReader(identity), (CheckIntegrity(), CheckIntegrity(identity))
+    end_of_header = data.index(b"IOMTCRPT") + 200
+    n_refused = 0
+    for number in range(60):
+        spot = int(rng.integers(0, end_of_header))
+        before, behind = data[:spot], data[spot:]
+        changed = (
+            before + bytes([behind[0] ^ 1 << number % 8]) + behind[1:],
+            before,
+            before + rng.bytes(4) + behind,
+            before + behind[3:],
+        )[number % 4]
+        target.write_bytes(changed)
+        assert {check(target).state for check in checks} <= {"plain", "consistent", "authentic", "faulty"}
+        try:
+            found, _ = loaded(reader, target)
+        except (IomtCryptError, ValueError):  # pydicom's ValueError: plain after all, and no image
+            n_refused += 1
+        else:
+            assert np.array_equal(found, good)
+    assert n_refused > 30
 
 
 def test_keys_that_do_not_fit(series, stranger, tmp_path):

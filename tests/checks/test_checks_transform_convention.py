@@ -46,6 +46,19 @@ def test_the_public_names_are_all_there():
         assert name in checks.__all__
 
 
+@pytest.mark.parametrize(("missing", "error"), [("monai", ConfigurationError), ("pydicom", ModuleNotFoundError)])
+def test_a_package_that_is_missing(monkeypatch, missing, error):
+    def refuse(name: str) -> None:
+        raise ModuleNotFoundError(name, name=missing)
+
+    monkeypatch.setattr("iomt_crypt.checks.importlib.import_module", refuse)
+    with pytest.raises(error) as caught:
+        checks.EncryptPixels  # noqa: B018
+    assert missing != "monai" or caught.value.hint == "pip install 'iomt-crypt[checks]'"
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        checks.Nothing  # noqa: B018
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pairs(name):
     array, dictionary = getattr(transform, name), getattr(transform, f"{name}d")
