@@ -23,6 +23,10 @@ Pooling = Literal["average", "max", "l2"]
 _KNEE = 64.0
 #: Of a feature of noise, in its own units.
 SMALLEST_DEVIATION = 1e-4
+#: Deviations of the largest of some 10,000 to 100,000 normal values.
+_LARGEST_OF_NOISE = 4.5
+#: Of the mean of the deviations of a block.
+_LEAST_OF_BLOCK = 0.5
 _BYTE_MEAN, _BYTE_DEVIATION = 127.5, 73.9
 
 
@@ -42,7 +46,7 @@ class Network(nn.Module):
 
     def __init__(self, *, channels: Sequence[int] = (16, 24, 32), pooling: Pooling = "average") -> None:
         super().__init__()
-        first, second, third = channels
+        self._channels = first, second, third = tuple(channels)
         self.blocks = nn.ModuleList(
             [
                 _block(4, first, kernel_size=4, stride=2),
@@ -90,8 +94,12 @@ class Network(nn.Module):
         """Set what the features of noise are, for pieces of ``side``."""
         row = SIDES.index(side)
         self.mean[row] = features.mean(0)
-        # A filter that noise never passes has no deviation: whatever passes it is far from noise.
-        self.deviation[row] = features.std(0).clamp(min=SMALLEST_DEVIATION)
+        # A filter that noise hardly ever passes has almost no deviation, and once in a while one that is far too large.
+        # It counts as if its largest one were what one has to expect of normal values, and with its block.
+        found = torch.maximum(features.std(0), (features - features.mean(0)).abs().amax(0) / _LARGEST_OF_NOISE)
+        blocks = torch.split(found, self._channels)  # type: ignore[no-untyped-call]
+        least = torch.cat([block.mean().mul(_LEAST_OF_BLOCK).expand_as(block) for block in blocks])
+        self.deviation[row] = torch.maximum(found, least).clamp(min=SMALLEST_DEVIATION)
 
     def plainness(self, deviations: Tensor) -> Tensor:
         """Logarithm of the odds that a piece is not encrypted, before calibration: (n, n_features) to (n,)."""

@@ -137,6 +137,7 @@ def test_evaluation_and_report(plains, tmp_path):
         "confusion-bits.png",
         "confusion-modality.png",
         "confusion-source.png",
+        "confusion-way.png",
         "confusion.png",
         "roc.png",
         "ways.png",
@@ -151,8 +152,8 @@ def test_tables(plains):
     made = evaluate(Classifier.load(), plains[:1], np.random.default_rng(1), track, n_good=1, n_bad=1)
     bad = [trial for trial in made.trials if trial.way == "constant"]
     wrong = [replace(trial, called_encrypted=True, alarms=()) for trial in bad]
-    assert matrix(bad) == [[0, 0], [0, 1]]
-    assert matrix(wrong) == [[0, 0], [1, 0]]
+    assert matrix(bad) == [[0, 0], [0, 0], [0, 1]]
+    assert matrix(wrong) == [[0, 0], [0, 0], [1, 0]]
     assert caught(wrong)["neither"] == 1
     assert caught([replace(wrong[0], alarms=("values",))])["statistics alone"] == 1
     assert caught([replace(bad[0], alarms=())])["classifier alone"] == 1

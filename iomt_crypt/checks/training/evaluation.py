@@ -19,6 +19,7 @@ PLAIN, COMPRESSED = "plain", "compressed plain"
 #: Encryptions of one frame: bad in each way, and properly in each way.
 N_BAD, N_GOOD = 2, 10
 _LEVEL = 0.95
+_ALIKE = 2
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,15 @@ def evaluate(
                 trial = Trial(*facts, probability, called, alarms)
                 trials.append(trial)
                 right = truth == "invisible" or called == (truth == "encrypted")
-                if not right and sum(w.trial.way == way for w in wrong) < 2 and len(wrong) < n_wrong:
+                if not right and len(wrong) < n_wrong and _is_new(trial, wrong):
                     wrong.append(Wrong(trial, frame))
     return Evaluation(tuple(trials), tuple(wrong))
+
+
+def _is_new(trial: Trial, wrong: list[Wrong]) -> bool:
+    """At most two of a way and of a source: many errors are alike."""
+    same_way = sum(w.trial.way == trial.way for w in wrong)
+    return same_way < _ALIKE and sum(w.trial.source == trial.source for w in wrong) < 2 * _ALIKE
 
 
 def _versions(

@@ -28,6 +28,7 @@ from iomt_crypt.checks.training.recipe import Recipe
 from iomt_crypt.errors import StorageError
 
 _CHUNK = 256
+_CALIBRATION = 1  # a stream of random numbers of its own
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def train(plains: Sequence[Plain], recipe: Recipe, seed: int, track: Track, abou
         _optimise(network, bank, recipe, track)
         network.eval()
         with torch.inference_mode():
-            limits = _calibrate(network, recipe, rng, track)
+            limits = _calibrate(network, recipe, np.random.default_rng([seed, _CALIBRATION]), track)
         weights = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
     digest = hashlib.sha256(weights).hexdigest()
     about = {**about, "seed": seed, "recipe": recipe.to_dict(), "pieces": bank.n_pieces}

@@ -12,45 +12,57 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from iomt_crypt.checks.training.evaluation import Trial, Wrong
-from iomt_crypt.checks.training.table import caught, grouped, matrix
+from iomt_crypt.checks.training.table import ROWS, caught, grouped, matrix
 
 _STYLE: Final[Any] = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9}
 _DPI = 160
-_CALLED = ("encrypted", "not encrypted")
+_CALLED = ("encrypted", "plain")
+_DARK = 0.6
 _BINS = 10
 _LARGEST_SHOWN = 256
 
 
 def draw_matrices(groups: Mapping[str, Sequence[Trial]], title: str) -> bytes:
     """One confusion matrix for each group, with counts and shares of the row."""
-    n_columns = min(4, len(groups))
+    n_columns = min(5, len(groups))
     n_rows = -(-len(groups) // n_columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(2.9 * n_columns + 0.6, 2.7 * n_rows + 0.7), layout="constrained")
+        figure = Figure(figsize=(2.5 * n_columns + 1, 3.1 * n_rows + 0.6), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False).reshape(-1)
         for axis, (name, trials) in zip(axes, groups.items(), strict=False):
-            _draw_matrix(axis, matrix(trials), name)
+            _draw_matrix(axis, matrix(trials), ROWS, name)
         for axis in axes[len(groups) :]:
             axis.set_axis_off()
         figure.suptitle(title)
         return _png(figure)
 
 
-def _draw_matrix(axis: Axes, counts: list[list[int]], title: str) -> None:
+def draw_way_matrix(trials: Sequence[Trial]) -> bytes:
+    """One matrix, a row for each way to encrypt."""
+    groups = grouped(trials, lambda t: t.way)
+    ways = sorted(groups, key=lambda way: (groups[way][0].truth, way))
+    counts = [
+        [sum(t.called_encrypted for t in groups[w]), sum(not t.called_encrypted for t in groups[w])] for w in ways
+    ]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.5, 0.5 * len(ways) + 1.2), layout="constrained")
+        names = [f"{way} ({groups[way][0].truth})" for way in ways]
+        _draw_matrix(figure.subplots(), counts, names, "classifier, by way of encryption")
+        return _png(figure)
+
+
+def _draw_matrix(axis: Axes, counts: list[list[int]], rows: Sequence[str], title: str) -> None:
     numbers = np.array(counts, float)
     totals = numbers.sum(1, keepdims=True)
     shares = np.divide(numbers, totals, out=np.zeros_like(numbers), where=totals > 0)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(2):
-        for column in range(2):
-            share = f"{100 * shares[row, column]:.2f} %" if totals[row, 0] else "none"
-            text = f"{counts[row][column]:,}\n{share}"
-            ink = "white" if shares[row, column] > 0.6 else "black"
-            axis.text(column, row, text, ha="center", va="center", color=ink)
-    axis.set_xticks([0, 1], _CALLED)
-    axis.set_yticks([0, 1], _CALLED, rotation=90, va="center")
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(numbers.shape):
+        share = f"{100 * shares[row, column]:.2f} %" if totals[row, 0] else "none"
+        ink = "white" if shares[row, column] > _DARK else "black"
+        axis.text(column, row, f"{counts[row][column]:,}\n{share}", ha="center", va="center", color=ink, fontsize=8)
+    axis.set_xticks(range(2), _CALLED)
+    axis.set_yticks(range(len(rows)), rows)
     axis.set_xlabel("called")
-    axis.set_ylabel("is")
     axis.set_title(title, fontsize=10)
 
 

@@ -32,6 +32,7 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
     figures = {"weights": card.sha256, "threshold": card.threshold, **full(evaluation)}
     pictures = {
         "confusion.png": picture.draw_matrices({"all frames": seen}, "classifier"),
+        "confusion-way.png": picture.draw_way_matrix(trials),
         "ways.png": picture.draw_ways(trials),
         "roc.png": picture.draw_roc(trials, card.threshold),
         "calibration.png": picture.draw_calibration(trials),

@@ -13,6 +13,7 @@ from iomt_crypt.checks.training.evaluation import COMPRESSED, Evaluation, Rate, 
 MINIMUM_WORDS = 64
 #: Enough to find defects in a part of the frame.
 LARGE = 1024
+ROWS = ("encrypted", "plain", "badly encrypted")
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -54,11 +55,11 @@ def grouped(trials: Iterable[Trial], key: Callable[[Trial], str]) -> dict[str, l
 
 
 def matrix(trials: Iterable[Trial]) -> list[list[int]]:
-    """Rows: encrypted, plain or badly encrypted; columns: called encrypted, called plain."""
-    found = [[0, 0], [0, 0]]
+    """Rows: `ROWS`; columns: called encrypted, called plain."""
+    found = [[0, 0] for _ in ROWS]
     for trial in trials:
-        if trial.truth != "invisible":
-            found[trial.truth != "encrypted"][not trial.called_encrypted] += 1
+        if trial.truth in ROWS:
+            found[ROWS.index(trial.truth)][not trial.called_encrypted] += 1
     return found
 
 
