@@ -8,15 +8,15 @@ from benchmarks.rekey_endurance import Endurance
 
 
 def test_killed_and_gone_on_with(tmp_path):
-    endurance = Endurance(tmp_path, 300, batch=5)
+    endurance = Endurance(tmp_path, 160, batch=4)
     chance = random.Random(11)
-    while endurance.kills < 5:
-        assert endurance.kill_one(chance, batches=8, seconds=0.003)
-    assert 0 < len(endurance.settled) < 300
+    while endurance.kills < 3:
+        assert endurance.kill_one(chance, batches=6, seconds=0.003)
+    assert 0 < len(endurance.settled) < 160
     endurance.finish()
 
 
 def test_killed_and_gone_on_with_a_journal(tmp_path):
-    endurance = Endurance(tmp_path, 120, batch=5, options=("--journal", str(tmp_path / "journal")))
+    endurance = Endurance(tmp_path, 80, batch=4, options=("--journal", str(tmp_path / "journal")))
     assert endurance.kill_one(random.Random(12), batches=6, seconds=0.003)
     endurance.finish()
