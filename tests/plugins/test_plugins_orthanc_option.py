@@ -124,7 +124,6 @@ def test_modules_are_small():
 
 
 @pytest.mark.peer
-@pytest.mark.xdist_group("orthanc-plugin")
 @pytest.mark.parametrize("wrong", ["no recipients", "identity for all to read", "unknown option", "folder"])
 def test_orthanc_does_not_start(tmp_path: Path, peer, wrong: str):
     """A plug-in that cannot encrypt keeps Orthanc from listening at all."""

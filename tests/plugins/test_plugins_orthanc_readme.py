@@ -22,7 +22,7 @@ from plain_image import write_image
 from demo import orthanc
 from iomt_crypt.dicom import inspect_file
 
-pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("orthanc-plugin")]
+pytestmark = pytest.mark.peer
 
 README = (PACKAGE / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
