@@ -97,7 +97,7 @@ class Network(nn.Module):
         # A filter that noise hardly ever passes has almost no deviation, and once in a while one that is far too large.
         # It counts as if its largest one were what one has to expect of normal values, and with its block.
         found = torch.maximum(features.std(0), (features - features.mean(0)).abs().amax(0) / _LARGEST_OF_NOISE)
-        blocks = torch.split(found, self._channels)  # type: ignore[no-untyped-call]
+        blocks = found.split(list(self._channels))  # type: ignore[no-untyped-call]
         least = torch.cat([block.mean().mul(_LEAST_OF_BLOCK).expand_as(block) for block in blocks])
         self.deviation[row] = torch.maximum(found, least).clamp(min=SMALLEST_DEVIATION)
 

@@ -41,7 +41,7 @@ def picture(shape: tuple[int, int] = (128, 128), dtype: type = np.uint16) -> np.
     return np.clip(100 + 60 * np.sin(x / 9) * np.cos(y / 7) + noise, 0, 255).astype(dtype)
 
 
-SHAPES = [(512, 512), (128, 128), (80, 80), (64, 300), (40, 33), (1, 9000), (9000, 1), (20, 20), (12, 12), (8, 16)]
+SHAPES = [(512, 512), (128, 128), (80, 80), (64, 300), (40, 33), (1, 9000), (9000, 1), (20, 20), (12, 12), (10, 24)]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
