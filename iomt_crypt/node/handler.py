@@ -20,7 +20,6 @@ from iomt_crypt.node.destination import Destination, Parcel, deliver
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.intake import Answer, Intake, Request
-from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.recipient import RecipientList
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.seal import DEFAULT_SUITE, load_or_create_site_key
@@ -102,7 +101,7 @@ class StoreHandler:
         except BaseException:
             self.close()
             raise
-        outbox = cast(Journal, _Outbox(self._spool, destination))
+        outbox = _Outbox(self._spool, destination)
         self._intake = Intake(spool=self._spool, journal=outbox, epochs=epochs, policy=policy, wake=lambda: None)
 
     @property

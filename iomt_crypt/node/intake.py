@@ -8,13 +8,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from iomt_crypt.dicom import Policy, Protected, protect, read_network
 from iomt_crypt.errors import IomtCryptError, KnownAnswerError
 from iomt_crypt.node import status
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
-from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.readback import read_back
 from iomt_crypt.node.spool import Draft, Spool
 
@@ -44,6 +44,13 @@ class Answer:
     comment: str = ""
 
 
+class Ledger(Protocol):
+    """What an object is entered into: the journal of a node, or whatever stands in its place."""
+
+    def add(self, entry: NewEntry) -> object:
+        """Take ``entry``, whose file is in the spool; or raise, and the file goes."""
+
+
 class Intake:
     """Takes objects in. Thread safe: one call for each association at a time.
 
@@ -51,7 +58,7 @@ class Intake:
     """
 
     def __init__(
-        self, *, spool: Spool, journal: Journal, epochs: EpochSource, policy: Policy, wake: Callable[[], None]
+        self, *, spool: Spool, journal: Ledger, epochs: EpochSource, policy: Policy, wake: Callable[[], None]
     ) -> None:
         self._spool = spool
         self._journal = journal
