@@ -19,7 +19,7 @@ SIDES = (64, 32, 16, 8)
 #: Smaller pieces are laid side by side until they are as large as this.
 SMALLEST_SEEN = 32
 #: Pieces of one frame, unless more are needed to see every row and column.
-N_PATCHES = 16
+N_PATCHES = 12
 MAXIMUM_PATCHES = 64
 _GOLDEN = 0.6180339887498949
 # What fills frames smaller than the smallest piece: noise, which looks neither plain nor like anything that repeats.
@@ -51,8 +51,7 @@ class Patches:
 def cut(frame: Frame) -> Patches:
     """Pieces spread over the whole frame, the same at every call.
 
-    Up to 1024 x 1024 words each row and each column is in one of them at least; larger frames get more pieces, up to
-    4096 x 4096 words.
+    Up to 4096 x 4096 words each row and each column is in one of them at least; large frames get more pieces.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from torch.nn import functional
 from iomt_crypt.checks.card import CARD, WEIGHTS, Card
 from iomt_crypt.checks.classifier import as_bytes
 from iomt_crypt.checks.network import SMALLEST_DEVIATION, Network
-from iomt_crypt.checks.patch import N_PATCHES, SIDES
+from iomt_crypt.checks.patch import SIDES
 from iomt_crypt.checks.training.bank import Bank, noise
 from iomt_crypt.checks.training.corpus import Plain
 from iomt_crypt.checks.training.evaluation import Track
@@ -28,6 +28,7 @@ from iomt_crypt.checks.training.recipe import Recipe
 from iomt_crypt.errors import StorageError
 
 _CHUNK = 256
+_PIECES = 16  # of a frame for the limit: most frames have fewer
 _CALIBRATION = 1  # a stream of random numbers of its own
 
 
@@ -135,10 +136,10 @@ def _calibrate(
 
 
 def _frame_scores(network: Network, deviations: Tensor) -> npt.NDArray[np.float64]:
-    """Plainness of noise frames, of `N_PATCHES` pieces each, as the classifier has it."""
-    frames = deviations[: len(deviations) // N_PATCHES * N_PATCHES].reshape(-1, N_PATCHES, deviations.shape[1])
-    together = network.plainness(frames.mean(1) * math.sqrt(N_PATCHES))
-    pieces = network.plainness(deviations)[: frames.shape[0] * N_PATCHES].reshape(-1, N_PATCHES)
+    """Plainness of noise frames, of `_PIECES` pieces each, as the classifier has it."""
+    frames = deviations[: len(deviations) // _PIECES * _PIECES].reshape(-1, _PIECES, deviations.shape[1])
+    together = network.plainness(frames.mean(1) * math.sqrt(_PIECES))
+    pieces = network.plainness(deviations)[: frames.shape[0] * _PIECES].reshape(-1, _PIECES)
     return torch.maximum(pieces.max(1).values, together).numpy().astype(np.float64)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from iomt_crypt.checks.card import Card
 from iomt_crypt.checks.training import picture
 from iomt_crypt.checks.training.evaluation import Evaluation
-from iomt_crypt.checks.training.table import KEYS, full, grouped, judged
+from iomt_crypt.checks.training.table import KEYS, MINIMUM_WORDS, full, grouped, judged
 from iomt_crypt.errors import StorageError
 
 FIGURES = "classifier.json"
@@ -36,7 +36,7 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
         "ways.png": picture.draw_ways(trials),
         "roc.png": picture.draw_roc(trials, card.threshold),
         "calibration.png": picture.draw_calibration(trials),
-        "wrong.png": picture.draw_wrong(evaluation.wrong),
+        "wrong.png": picture.draw_wrong([w for w in evaluation.wrong if w.trial.n_words >= MINIMUM_WORDS]),
     }
     for name, key in KEYS.items():
         pictures[f"confusion-{name}.png"] = picture.draw_matrices(grouped(seen, key), f"classifier, by {name}")
