@@ -40,16 +40,31 @@ class GuardPolicy:
     n_threads: int = 1
 
     def require_packages(self) -> None:
-        """Check, without importing them, that the packages of the guard are installed.
+        """Check, without importing them, that the packages of the guard and the modules of own checks are there.
 
         Raises
         ------
         ConfigurationError
             One is missing.
         """
-        missing = [name for name in _PACKAGES if find_spec(name) is None] if self.action != "off" else []
+        if self.action == "off":
+            return
+        missing = [name for name in _PACKAGES if not _is_there(name)]
         if missing:
             raise ConfigurationError(
                 f"the guard needs packages that are not installed: {', '.join(missing)}",
                 hint="pip install 'iomt-crypt[checks]'; or do without it: checks.policy = \"off\"",
             )
+        for name in self.own:
+            if not _is_there(name.partition(":")[0]):
+                raise ConfigurationError(
+                    f"own check {name!r} cannot be loaded: there is no such module",
+                    hint="checks.own: package.module:Class, installed where the node runs, or on its PYTHONPATH",
+                )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package above it is missing, or the name is none
+        return False

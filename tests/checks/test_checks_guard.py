@@ -217,6 +217,12 @@ class TestPackages:
         assert 'checks.policy = "off"' in caught.value.hint
         GuardPolicy(action="off").require_packages()
 
+    @pytest.mark.parametrize("name", ["no_such_module:Check", "no.such.module:Check", ":", ""])
+    def test_a_module_that_is_not_there(self, name):
+        with pytest.raises(ConfigurationError, match="there is no such module"):
+            GuardPolicy(own=(name,)).require_packages()
+        GuardPolicy(own=("monai.transforms:Identityd",)).require_packages()
+
     def test_importing_the_guard_without_monai(self):
         code = (
             "import sys; sys.modules['monai'] = sys.modules['torch'] = None\n"

@@ -15,6 +15,8 @@ from node_harness import cli, cli_json, dataset, uid, wait_until, write_object
 
 from iomt_crypt.errors import ConfigurationError, InputError, KnownAnswerError
 from iomt_crypt.node import decision
+from iomt_crypt.node.check import check
+from iomt_crypt.node.config import load
 from iomt_crypt.node.entry import GUARD, NewEntry, State
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.journal import Journal
@@ -270,7 +272,6 @@ def test_a_rotten_disk_is_found_before_the_archive_gets_it(tmp_path, archive, ma
     (found,) = cli_json("node", "queue", "--config", config)
     assert (found["state"], found["held_by"]) == ("held", "guard")
     assert found["reason"].startswith("digest: the file is not the one that was written")
-    assert cli_json("node", "status", "--config", config)[0]["held_by_guard"] == 1
 
     done = cli("node", "release", "--config", config, "--all", "--reason", "it will be all right")
     assert (done.returncode, done.stderr.splitlines()[:2]) == (0, ["released: 0", "still held by the guard: 1"])
@@ -297,6 +298,7 @@ def test_a_rotten_disk_is_found_before_the_archive_gets_it(tmp_path, archive, ma
     ]
     assert trail[-1][2] == "seen by me"
     assert "released unchecked" in cli("node", "audit", "--config", config).stdout
+    assert cli_json("node", "status", "--config", config)[0]["held_by_guard"] == 0
     node.stop()
 
 
@@ -329,12 +331,26 @@ def test_warn_sends_it_with_the_alarm_on_record(tmp_path, archive, make_config, 
 
 def test_a_node_whose_checks_cannot_run_does_not_start(tmp_path, archive, make_config, run_node):
     config = make_config(archive.port, checks=CHECKED | {"own": ["no_such_module:Check"]})
-    checked = cli("node", "check", "--config", config)
-    assert checked.returncode == 1
-    assert "checks: failed: own check 'no_such_module:Check' cannot be loaded" in checked.stdout
+    (finding,) = (finding for finding in check(load(config)) if finding.name == "checks")
+    assert not finding.ok
+    assert finding.text == "own check 'no_such_module:Check' cannot be loaded: there is no such module"
     node = run_node(config)
     assert node.process.wait(60) == 1
+    node.close()
     assert any("own check 'no_such_module:Check' cannot be loaded" in line for line in node.lines)
+    assert not any("node ready" in line for line in node.lines)
+
+
+def test_a_node_whose_own_check_fails_to_load_ends(tmp_path, archive, make_config, run_node, monkeypatch):
+    """It is there, so that only the forwarder finds out, when the receiver may be up already."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "site_check.py").write_text("raise RuntimeError('Zebedee')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    node = run_node(make_config(archive.port, checks=CHECKED | {"own": ["site_check:Check"]}))
+    assert node.process.wait(60) == 1
+    node.close()
+    assert any("own check 'site_check:Check' cannot be loaded: RuntimeError" in line for line in node.lines)
+    assert not any("Zebedee" in line for line in node.lines)
 
 
 def test_digest_of_the_file_is_in_the_journal(tmp_path, archive, make_config, run_node):
