@@ -57,8 +57,9 @@ def report_classifier(folders: list[Path], output: Path, *, weights: Path | None
     from iomt_crypt.checks.classifier import Classifier
     from iomt_crypt.checks.training import course
     from iomt_crypt.checks.training.recipe import read_recipe
-    from iomt_crypt.checks.training.report import write_report
+    from iomt_crypt.checks.training.report import refuse_existing, write_report
 
+    refuse_existing(output)
     classifier = Classifier.load(weights)
     made = course.examine(classifier, folders, read_recipe(), seed, track)
     figures = write_report(made, classifier.card, output)

@@ -20,7 +20,7 @@ from iomt_crypt.checks.training.recipe import RECIPE, Recipe, read_recipe
 from iomt_crypt.checks.training.report import FIGURES, write_report
 from iomt_crypt.checks.training.table import caught, full, matrix
 from iomt_crypt.cli.app import app
-from iomt_crypt.errors import ConfigurationError, StorageError
+from iomt_crypt.errors import ConfigurationError, InputError, StorageError
 
 PNG = b"\x89PNG"
 
@@ -173,7 +173,8 @@ def test_the_commands(recipe_file, tmp_path, monkeypatch, sample_files):
     (data / "mine").mkdir(parents=True)
     (data / "mine" / "one.dcm").write_bytes(min(sample_files, key=lambda path: path.stat().st_size).read_bytes())
     monkeypatch.setattr(course, "SYNTHETIC", {k: course.SYNTHETIC[k] for k in ("anatomy", "air")})
-    monkeypatch.setattr(course, "PYDICOM", data / "none")
+    monkeypatch.setattr(course, "PYDICOM", tmp_path / "none")
+    (tmp_path / "none").mkdir()
     weights = tmp_path / "weights"
     arguments = ["train", "--data", str(data), "-o", str(weights), "--seed", "3", "--recipe", str(recipe_file)]
     done = CliRunner().invoke(app, [*arguments, "--json"])
@@ -193,6 +194,14 @@ def test_the_commands(recipe_file, tmp_path, monkeypatch, sample_files):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["weights"] == told["sha256"]
     assert not json.loads((output / FIGURES).read_text())["by source"].get("mine")  # it was trained on
+
+
+def test_mistakes_are_told_before_the_work(tmp_path):
+    done = CliRunner().invoke(app, ["train", "--data", str(tmp_path / "none"), "-o", str(tmp_path / "weights")])
+    assert isinstance(done.exception, InputError)
+    assert not (tmp_path / "weights").exists()
+    done = CliRunner().invoke(app, ["report", "--classifier", "-o", str(tmp_path)])
+    assert isinstance(done.exception, StorageError)
 
 
 def test_report_needs_sources_or_classifier(tmp_path):

@@ -77,8 +77,15 @@ def read_folders(folders: Iterable[Path], recipe: Recipe) -> Iterator[Plain]:
     """Plain images below ``folders``; a source is a folder below one of them, or the folder itself for files in it.
 
     Files that are no images, encrypted, damaged or very large are passed over.
+
+    Raises
+    ------
+    InputError
+        There is no such folder.
     """
     for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
         licences = _licences(folder)
         by_source: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -25,8 +25,7 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
     StorageError
         The folder exists, or cannot be written.
     """
-    if folder.exists():
-        raise StorageError(f"{folder}: exists already", hint=_HINT)
+    refuse_existing(folder)
     trials = judged(evaluation.trials)
     seen = [t for t in trials if t.truth != "invisible"]
     figures = {"weights": card.sha256, "threshold": card.threshold, **full(evaluation)}
@@ -42,6 +41,12 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
         pictures[f"confusion-{name}.png"] = picture.draw_matrices(grouped(seen, key), f"classifier, by {name}")
     _write(folder, {FIGURES: json.dumps(figures, indent=1, sort_keys=True).encode(), **pictures})
     return figures
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise StorageError if there is something at ``folder``."""
+    if folder.exists():
+        raise StorageError(f"{folder}: exists already", hint=_HINT)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
