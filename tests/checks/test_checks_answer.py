@@ -68,7 +68,7 @@ BOTH_WAYS = {
 @pytest.mark.parametrize("name", BOTH_WAYS)
 def test_a_cipher_that_is_wrong_in_both_directions_is_seen(monkeypatch, name):
     replaced(monkeypatch, *BOTH_WAYS[name])
-    with pytest.raises(KnownAnswerError, match="image cipher.*not the known answer"):
+    with pytest.raises(KnownAnswerError, match=r"image cipher.*not the known answer"):
         answer.check_answers("hybrid-1")
 
 
