@@ -209,19 +209,23 @@ def _is_flat(counts: npt.NDArray[Any]) -> bool:
 
 def _correlation(frame: Frame, word_bits: int) -> tuple[tuple[float, ...], bool]:
     """Coefficients in three directions, and whether noise could not have one of them."""
-    half, sums = 1 << word_bits - 1, np.zeros(5)
+    half, sums, edges, corners = 1 << word_bits - 1, np.zeros(5), np.zeros((4, 2)), np.zeros(4)
     if frame.size:
         tally.products(frame, float(half), sums)
+        tally.edges(frame, float(half), edges, corners)
     found, correlated = [], False
     for down, right, product in ((0, 1, sums[2]), (1, 0, sums[3]), (1, 1, sums[4])):
         n_pairs = max(0, frame.shape[0] - down) * max(0, frame.shape[1] - right)
-        first = _Side.of(frame, half, sums, frame.shape[0] - 1 if down else None, frame.shape[1] - 1 if right else None)
-        second = _Side.of(frame, half, sums, 0 if down else None, 0 if right else None)
+        first = _Side.of(sums, edges, corners, bottom=bool(down), right=bool(right))
+        second = _Side.of(sums, edges, corners, top=bool(down), left=bool(right))
         found.append(_coefficient(n_pairs, first, second, float(product)))
         # Words lie about half a value below the middle.
         centred = float(product) + (first.total + second.total) / 2 + n_pairs / 4
         correlated |= abs(centred) > product_limit(n_pairs, 1 << word_bits, _SHARE)
     return tuple(found), correlated
+
+
+_Sums = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -232,18 +236,26 @@ class _Side:
     squares: float
 
     @classmethod
-    def of(cls, frame: Frame, half: int, sums: npt.NDArray[np.float64], row: int | None, column: int | None) -> _Side:
-        """All words but those of a row and of a column."""
+    def of(
+        cls,
+        sums: _Sums,
+        edges: _Sums,
+        corners: _Sums,
+        *,
+        top: bool = False,
+        bottom: bool = False,
+        left: bool = False,
+        right: bool = False,
+    ) -> _Side:
+        """All words but those of the edges named, see `tally.edges`."""
         total, squares = float(sums[0]), float(sums[1])
-        if not frame.size:
-            return cls(0.0, 0.0)
-        missing = [] if row is None else [frame[row]]
-        if column is not None:
-            missing.append(frame[:, column] if row is None else np.delete(frame[:, column], row))
-        for edge in missing:
-            words = edge.astype(np.float64) - half
-            total -= float(words.sum())
-            squares -= float((words * words).sum())
+        for missing, (edge, edge_squares) in zip((top, bottom, left, right), edges, strict=True):
+            if missing:
+                total, squares = total - float(edge), squares - float(edge_squares)
+        if (top or bottom) and (left or right):
+            twice = float(corners[2 * bottom + right])
+            total += twice
+            squares += twice * twice
         return cls(total, squares)
 
 

@@ -127,6 +127,35 @@ def products(frame: _Words, centre: float, sums: npt.NDArray[np.float64]) -> Non
             sums[4] += diagonal
 
 
+@_kernel_exact
+def edges(frame: _Words, centre: float, sums: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> None:
+    """Sum over the first and last row and the first and last column of words less ``centre``.
+
+    Parameters
+    ----------
+    sums
+        float64 (4, 2), zeros; filled with the sums of x and of x^2: top, bottom, left, right.
+    corners
+        float64 (4,), filled with x: top left, top right, bottom left, bottom right.
+    """
+    last_row, last_column = frame.shape[0] - 1, frame.shape[1] - 1
+    for edge in range(2):
+        total = squares = 0.0
+        for column in range(last_column + 1):
+            x = np.float64(frame[edge * last_row, column]) - centre
+            total += x
+            squares += x * x
+        sums[edge, 0], sums[edge, 1] = total, squares
+        total = squares = 0.0
+        for row in range(last_row + 1):
+            x = np.float64(frame[row, edge * last_column]) - centre
+            total += x
+            squares += x * x
+        sums[2 + edge, 0], sums[2 + edge, 1] = total, squares
+        corners[2 * edge] = np.float64(frame[edge * last_row, 0]) - centre
+        corners[2 * edge + 1] = np.float64(frame[edge * last_row, last_column]) - centre
+
+
 @_kernel
 def frequencies(values: npt.NDArray[np.int32], how_often: _Counts) -> np.int64:
     """Count how many values occur how often; return the sum of the squared counts.
