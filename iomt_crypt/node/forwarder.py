@@ -179,13 +179,20 @@ class Forwarder:
         return self._answered(entry, code, comment)
 
     def _may_leave(self, entry: Entry, path: Path) -> bool:
-        """Ask routes and guard, right before the object is sent: what they have read is what the archive gets."""
+        """Ask guard and routes, right before the object is sent: what they have read is what the archive gets."""
         if entry.cleared or not path.exists():
             return True
+        # The guard first: whoever releases what a route has turned down knows that the guard had seen it.
+        if not self._is_encrypted(entry, path):
+            return False
         if refusal := self._routes.refusal(path):
             _log.warning("HELD id=%d sop_instance_uid=%s: %s", entry.id, entry.sop_instance_uid, refusal)
             self._journal.blocked(entry.id, reason=refusal)
             return False
+        return True
+
+    def _is_encrypted(self, entry: Entry, path: Path) -> bool:
+        """Ask the guard; what it says no to is held, or noted where the policy is to warn."""
         if self._guard is None:
             return True
         verdict = self._guard.check(path, sha256=entry.sha256)
