@@ -18,7 +18,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -78,6 +77,7 @@ class Redo:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._drafts: Path | None = None
+        self._encoded: list[bytes] = [_MAGIC]
         self._descriptor = -1
         while self._descriptor < 0:
             self._path, self._descriptor = create_secret(folder.state(FOLDER))
@@ -92,9 +92,14 @@ class Redo:
             self._drafts.mkdir(mode=0o700)
         return self._drafts
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write ``changes``; durable after the next `Folder.sync`. Raises StorageError."""
-        encoded = b"".join((_MAGIC, *chain.from_iterable(map(_entry, changes))))
+    def add(self, change: Change) -> None:
+        """One more change; it is in the file after `write`."""
+        # Encoded now, while its bytes are in the processor's cache.
+        self._encoded += _entry(change)
+
+    def write(self) -> None:
+        """Write what was added; durable after the next `Folder.sync`. Raises StorageError."""
+        encoded, self._encoded = b"".join(self._encoded), []
         try:
             view = memoryview(encoded)
             while view:

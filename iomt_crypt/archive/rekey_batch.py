@@ -57,6 +57,7 @@ class Batch:
     def change(self, number: int, change: Change) -> None:
         """Overwrite a part of a file in place."""
         self._changes.append((number, change))
+        self._redo.add(change)
 
     def draft(
         self, number: int, relative: str, source: int, status: os.stat_result, write: Callable[[int], None]
@@ -97,7 +98,7 @@ class Batch:
 
     def prepare(self) -> None:
         """Write the redo file. Raises StorageError."""
-        self._redo.write([change for _, change in self._changes])
+        self._redo.write()
 
     def apply(self, failed: Failed) -> None:
         """Bring the changes into the tree; they are durable after the next sync."""

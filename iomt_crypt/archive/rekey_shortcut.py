@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 
+from iomt_crypt.archive.rekey_target import HEAD_BYTES
 from iomt_crypt.dicom.walk import record_finder
 from iomt_crypt.seal import Keyring, Record
 from iomt_crypt.seal.rewrap import OpenSpans, Rewrapper
 
-_HEADS = (1 << 14, 1 << 17)  # a header of 60 elements and its record have about 12 kB
+# A header of 60 elements and its record have 7 to 12 kB; others are read once more.
+_HEADS = (1 << 13, HEAD_BYTES, 1 << 17)
 
 
 class Shortcut:
@@ -22,6 +24,7 @@ class Shortcut:
         self._keyring, self._wanted = keyring, wanted
         self._find, self._rewrapper = record_finder(), Rewrapper()
         self.rewrapped = self._rewrapper.rewrapped
+        self._heads: tuple[int, ...] = _HEADS
 
     def learn(self, record: Record) -> None:
         """The long way opened ``record``: others of its epoch need not take it."""
@@ -33,10 +36,12 @@ class Shortcut:
 
         Raises OSError.
         """
-        for head_bytes in _HEADS:
+        for head_bytes in self._heads:
             head = os.pread(descriptor, head_bytes, 0)
             offset, end = self._find(head, size)
             if offset:
+                if head_bytes == HEAD_BYTES:  # the next one will be as large
+                    self._heads = _HEADS[1:]
                 opened = self._rewrapper.open(head[offset:end])
                 return None if opened is None or opened.epoch.recipients == self._wanted else (offset, opened)
             if len(head) < head_bytes:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.archive.redo import Change, recover
 from iomt_crypt.archive.rekey_batch import Batch, Pipeline
 from iomt_crypt.archive.rekey_epoch import Epochs, made_before
 from iomt_crypt.archive.rekey_folder import Folder, open_error
-from iomt_crypt.archive.store import is_url
+from iomt_crypt.archive.rekey_target import Target, Targets
 from iomt_crypt.dicom.locate import Location, locate_record
 from iomt_crypt.dicom.rekey import copy_patched, patches, rotate
 from iomt_crypt.dicom.source import read_file
 from iomt_crypt.errors import (
     AuthenticationError,
-    InputError,
     IomtCryptError,
     NoMatchingIdentityError,
     NotDicomError,
     NotEncryptedError,
-    UnsupportedError,
 )
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient, Record
 from iomt_crypt.seal.record import OpenRecord, ParsedRecord
@@ -59,7 +55,7 @@ class RekeyWorker:
         self._epochs = Epochs(recipients, rotate=rotate)
         self._wanted = sorted(recipient.fingerprint for recipient in recipients)
         self._rotate, self._dry_run, self._noted = rotate, dry_run, noted
-        self._folders: dict[str, Folder] = {}
+        self._targets = Targets(dry_run=dry_run)
         self.errors: dict[int, IomtCryptError] = {}
         self._pipeline = Pipeline(self.errors.__setitem__)
         self._batch: Batch | None = None
@@ -72,7 +68,8 @@ class RekeyWorker:
             from iomt_crypt.archive.rekey_shortcut import Shortcut  # numba takes half a second to load
 
             self._shortcut = Shortcut(self._keyring, self._wanted)
-        outcomes = [self._begin(number, item) for number, item in enumerate(items)]
+        opened = self._targets.ahead(items)
+        outcomes = [self._begin(n, item, target) for n, (item, target) in enumerate(zip(items, opened, strict=True))]
         self._submit()
         self._pipeline.drain()
         for number, error in self.errors.items():
@@ -81,22 +78,15 @@ class RekeyWorker:
 
     def close(self) -> None:
         self._pipeline.close()
-        for folder in self._folders.values():
-            if not self._dry_run:
-                folder.leave_state()
-            folder.close()
+        self._targets.close()
 
-    def _begin(self, number: int, item: Item) -> Outcome:
+    def _begin(self, number: int, item: Item, target: Target | None) -> Outcome:
         """Bring one object on its way; what it becomes if nothing fails on it."""
         try:
-            folder, relative = self._place(item)
-            try:
-                return self._object(number, item, folder, relative)
-            except AuthenticationError:
-                # Half written by a worker that was killed, perhaps: its batch is done again by this one.
-                if self._dry_run or not any(r.state == "completed" for r in recover(folder)):
-                    raise
-                return self._object(number, item, folder, relative)
+            if target is not None:
+                return self._whole(target)
+            with self._targets.opened(number, item) as late:
+                return self._whole(late)
         except IomtCryptError as error:
             self.errors[number] = error
         except Exception as error:  # noqa: BLE001
@@ -107,46 +97,29 @@ class RekeyWorker:
             )
         return Outcome(item.location, "failed")
 
-    def _place(self, item: Item) -> tuple[Folder, str]:
-        """The tree of an item, recovered when it is first met, and the item's path below."""
-        root, relative = _split(item)
-        folder = self._folders.get(root)
-        if folder is None:
-            if is_url(item.location):
-                raise UnsupportedError(
-                    f"{item.location}: objects in stores cannot be changed in place",
-                    hint="copy them to a folder, re-key that, and copy them back",
-                )
-            folder = self._folders[root] = Folder(Path(root))
-            if not self._dry_run:
-                recover(folder)
-        return folder, relative
+    def _whole(self, target: Target) -> Outcome:
+        try:
+            return self._object(target)
+        except AuthenticationError:
+            # Half written by a worker that was killed, perhaps: its batch is done again by this one.
+            if self._dry_run or not any(r.state == "completed" for r in recover(target.folder)):
+                raise
+            return self._object(target)
 
-    def _object(self, number: int, item: Item, folder: Folder, relative: str) -> Outcome:
+    def _object(self, target: Target) -> Outcome:
         try:
-            descriptor = folder.open(relative, os.O_RDONLY)
-        except OSError as cause:
-            error = open_error(cause, item.location)
-            raise error from cause
-        try:
-            status = folder.saw(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{item.location}: not a regular file")
-            target = _Object(number, item, folder, relative, descriptor, status)
             outcome = self._short(target, self._shortcut) if self._shortcut is not None else None
             if outcome is not None:
                 return outcome
-            location = locate_record(descriptor)
+            location = locate_record(target.descriptor)
             if location is None:
-                raise _not_ours(descriptor)
+                raise _not_ours(target.descriptor)
             return self._located(target, location)
         except OSError as cause:
-            error = open_error(cause, item.location)
+            error = open_error(cause, target.item.location)
             raise error from cause
-        finally:
-            os.close(descriptor)
 
-    def _short(self, target: _Object, shortcut: Shortcut) -> Outcome | None:
+    def _short(self, target: Target, shortcut: Shortcut) -> Outcome | None:
         """What becomes of an object that is for the shortcut; None for others."""
         found = shortcut.find(target.descriptor, target.status.st_size)
         if found is None:
@@ -159,7 +132,7 @@ class RekeyWorker:
         self._change(target, offset, opened.container, new)
         return self._done(target.item, "in place", opened.epoch.id, epoch)
 
-    def _located(self, target: _Object, location: Location) -> Outcome:
+    def _located(self, target: Target, location: Location) -> Outcome:
         parsed = ParsedRecord.of(location.container)
         same = sorted(stanza.recipient for stanza in parsed.record.stanzas) == self._wanted
         try:
@@ -178,7 +151,7 @@ class RekeyWorker:
             return self._rotated(target, opened.record)
         return self._rewrapped(target, location, opened)
 
-    def _rewrapped(self, target: _Object, location: Location, opened: OpenRecord) -> Outcome:
+    def _rewrapped(self, target: Target, location: Location, opened: OpenRecord) -> Outcome:
         old = location.container
         epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
         new = opened.rewrapped(epoch, size=len(old))
@@ -190,7 +163,7 @@ class RekeyWorker:
             self._draft(target, write)
         return self._done(target.item, "in place" if in_place else "new file", opened.record.epoch_id, epoch)
 
-    def _rotated(self, target: _Object, old: Record) -> Outcome:
+    def _rotated(self, target: Target, old: Record) -> Outcome:
         epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
 
         def write(descriptor: int) -> None:
@@ -204,12 +177,12 @@ class RekeyWorker:
             self._draft(target, write)
         return self._done(target.item, "rotated", old.epoch_id, epoch)
 
-    def _change(self, target: _Object, offset: int, old: bytes, new: bytes) -> None:
+    def _change(self, target: Target, offset: int, old: bytes, new: bytes) -> None:
         if not self._dry_run:
             inode, size = target.status.st_ino, target.status.st_size
             self._batch_of(target.folder).change(target.number, Change(target.relative, inode, size, offset, old, new))
 
-    def _draft(self, target: _Object, write: Callable[[int], None]) -> None:
+    def _draft(self, target: Target, write: Callable[[int], None]) -> None:
         self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
 
     def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:
@@ -228,27 +201,6 @@ class RekeyWorker:
         batch, self._batch = self._batch, None
         if batch is not None:
             self._pipeline.submit(batch)
-
-
-class _Object(NamedTuple):
-    """An object that is open."""
-
-    number: int
-    item: Item
-    folder: Folder
-    relative: str
-    descriptor: int
-    status: os.stat_result
-
-
-def _split(item: Item) -> tuple[str, str]:
-    """The folder of the tree that an item belongs to, and the item's path below it."""
-    location, relative = item.location, item.relative
-    if item.source == location or not location.endswith("/" + relative):
-        root, _, name = location.rpartition("/")
-        return root or ("/" if location.startswith("/") else "."), name
-    # The source is the tree's folder, or the DICOMDIR in it. Not by a Path, which costs as much as the cryptography.
-    return location[: -len(relative) - 1].rstrip("/") or "/", relative
 
 
 def _not_ours(descriptor: int) -> NotEncryptedError:

@@ -17,7 +17,7 @@ import pytest
 from rekey_harness import MTIME_NS, check_rekeyed, located, operation, rekey, run, state_files, worker, write_tree
 
 import iomt_crypt
-from iomt_crypt.archive import rekey_batch, rekey_folder, rekey_worker
+from iomt_crypt.archive import rekey_batch, rekey_folder, rekey_target, rekey_worker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item
 from iomt_crypt.archive.rekey import RekeyOperation, readable_after
@@ -291,7 +291,7 @@ def test_no_room_for_the_redo_file(tree, old, new, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(rekey_batch.Redo, "write", lambda self, changes: _raise(full))
+    monkeypatch.setattr(rekey_batch.Redo, "write", lambda self: _raise(full))
     outcomes = rekey(tree, [old], new)
     assert {(o.state, o.reason) for o in outcomes} == {("failed", "redo: no room left on the device")}
     assert all(tree.untouched(name) for name in tree.before)
@@ -356,6 +356,48 @@ def test_several_batches(tree, old, new, monkeypatch):
     for name in tree.before:
         check_rekeyed(tree, name, old, new)
     assert state_files(tree.folder) == []
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5, 100])
+def test_objects_are_opened_ahead_and_closed(ahead, tree, old, new, monkeypatch):
+    """Whatever is between them: each item has its own outcome, and no file stays open."""
+    monkeypatch.setattr(rekey_target, "AHEAD", ahead)
+    items = tree.items()
+    os.mkfifo(tree.folder / "pipe.dcm")
+    for place, name in enumerate(("missing.dcm", "pipe.dcm", "study0")):
+        items.insert(3 * place, Item(str(tree.folder / name), name, True, str(tree.folder / name)))
+    working = worker([old], new)
+    before = set(Path("/proc/self/fd").iterdir())
+    outcomes = working.run(items)
+    kept = {str(fd.readlink()) for fd in set(Path("/proc/self/fd").iterdir()) - before if fd.exists()}
+    working.close()
+    assert [outcome.location for outcome in outcomes] == [item.location for item in items]
+    assert [outcome.state for outcome in outcomes] == [
+        "failed" if place in (0, 3, 6) else "done" for place in range(len(items))
+    ]
+    assert [outcomes[place].reason.rpartition(": ")[2] for place in (0, 3, 6)] == [
+        "no such file",
+        "not a regular file",
+        "not a regular file",
+    ]
+    assert kept <= {str(tree.folder), *(str(tree.folder / f"study{n}") for n in range(3))}
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_an_object_that_appears_before_its_turn_is_done(tree, old, new, monkeypatch):
+    path = tree.paths[5]
+    away = path.rename(tree.folder.parent / "away")
+    begin = rekey_worker.RekeyWorker._begin
+
+    def back(self, number, item, target):
+        if number == 5:
+            assert target is None
+            away.rename(path)
+        return begin(self, number, item, target)
+
+    monkeypatch.setattr(rekey_worker.RekeyWorker, "_begin", back)
+    assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}
 
 
 def test_an_epoch_serves_so_many_objects(tree, old, new, monkeypatch):

@@ -46,7 +46,9 @@ def change_of(tree, name: str, old: HpkeIdentity, new: list[HpkeIdentity]) -> Ch
 def cut_off(folder: Folder, *changes: Change) -> Path:
     """A redo file whose process is gone."""
     file = Redo(folder)
-    file.write(changes)
+    for change in changes:
+        file.add(change)
+    file.write()
     file.abandon()
     return next((folder.path / ".iomt-crypt" / "redo").iterdir())
 
@@ -180,7 +182,8 @@ def test_the_redo_file_of_another_user_is_left(tree, folder, old, new, monkeypat
 def test_the_redo_file_of_a_living_process_is_refused(tree, folder, old, new):
     change = change_of(tree, "study0/00000.dcm", old, new)
     file = Redo(folder)
-    file.write([change])
+    file.add(change)
+    file.write()
     assert [r.state for r in recover(folder)] == ["in use"]
     assert tree.untouched("study0/00000.dcm")
     file.abandon()
@@ -208,7 +211,7 @@ def test_drafts_of_a_run_that_was_cut_off_go(tree, folder):
     draft = file.drafts() / "draft"
     draft.write_bytes(b"half an object")
     assert draft.is_file()
-    file.write([])
+    file.write()
     file.abandon()
     assert recover(folder) == []
     assert state_files(tree.folder) == []

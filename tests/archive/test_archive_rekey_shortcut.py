@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 from rekey_harness import MTIME_NS, POLICY, Tree, check_rekeyed, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import rekey_epoch, rekey_worker
+from iomt_crypt.archive import rekey_epoch, rekey_shortcut, rekey_worker
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.seal import Epoch, HpkeIdentity, Record
@@ -115,6 +116,40 @@ def test_the_same_results_as_by_the_long_way(dry_run, tmp_path, old, new, taken,
             assert how == "in place"
         elif name in one.before:
             assert one.untouched(name)
+
+
+def test_heads_that_are_larger_are_read_at_once_from_then_on(tmp_path, old, new, taken, monkeypatch):
+    """The second object of 10 kB costs one read, not two; a larger one in between changes nothing of that."""
+    folder, recipients = tmp_path / "tree", Epoch.create([old.recipient])
+    folder.mkdir()
+    for number, size in enumerate((9_000, 9_000, 9_000, 30_000, 9_000)):
+        plain = tmp_path / "plain.dcm"
+        private = {0x00091001: ("UN", random.Random(number).randbytes(size))}  # sealed, and cannot be compressed
+        plain.write_bytes(synthetic.file(synthetic.image(uid=f"1.2.{number}", more=private)))
+        encrypt_file(plain, folder / f"{number}.dcm", recipients=recipients, policy=POLICY)
+    tree = Tree(folder, {f"{number}.dcm": (folder / f"{number}.dcm").read_bytes() for number in range(5)})
+    reads: list[int] = []
+    find = rekey_shortcut.Shortcut.find
+
+    def counted(self, descriptor, size):
+        class Counted:
+            def __getattr__(self, name):
+                return getattr(os, name)
+
+            def pread(self, *arguments):
+                reads[-1] += 1
+                return os.pread(*arguments)
+
+        reads.append(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(rekey_shortcut, "os", Counted())
+            return find(self, descriptor, size)
+
+    monkeypatch.setattr(rekey_shortcut.Shortcut, "find", counted)
+    assert {outcome.detail["how"] for outcome in rekey(tree, [old], new)} == {"in place"}
+    assert reads == [2, 1, 1, 2, 1]
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
 
 
 def test_few_objects_do_not_load_it(tree, old, new):
