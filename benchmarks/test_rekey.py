@@ -2,7 +2,8 @@
 
 ``pytest benchmarks/test_rekey.py -s`` prints the table and writes benchmarks/results/rekey.json. IOMT_BENCH_REKEY is
 the number of 0.5 MB objects (2,000 unless it is set; they and their copy need room), IOMT_BENCH_FOLDER where they are
-made. Runs take turns, each begins when nothing waits to be written (sync), and the median counts.
+made. Runs take turns, each begins when nothing waits to be written (sync), and the median counts. "Cold" runs begin
+with nothing of the files in memory, as with an archive that was written at some other time.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class Figures:
     cp: float
     in_place: float
     two_workers: float
+    cold_cp: float
+    cold_in_place: float
+    cold_two_workers: float
     new_file: float
     small: float
     large: float
@@ -62,10 +66,15 @@ def measure(folder: Path) -> Figures:
     load.rekey()
     load.rekey(workers=2)
     for _ in range(ROUNDS):
-        rates["cp"].append(N_OBJECTS / seconds(lambda: subprocess.run(["cp", "-r", load.folder, copy], check=True)))
-        shutil.rmtree(copy)
-        rates["in_place"].append(N_OBJECTS / seconds(load.rekey))
-        rates["two_workers"].append(N_OBJECTS / load.rekey(workers=2))
+        for cold in ("", "cold_"):
+            forget = _forget if cold else _nothing
+            forget(load.folder)
+            rates[cold + "cp"].append(N_OBJECTS / seconds(lambda: _copy(load.folder, copy)))
+            shutil.rmtree(copy)
+            forget(load.folder)
+            rates[cold + "in_place"].append(N_OBJECTS / seconds(load.rekey))
+            forget(load.folder)
+            rates[cold + "two_workers"].append(N_OBJECTS / load.rekey(workers=2))
         for name, few in (("small", small), ("large", large)):
             few.rekey()
             rates[name].append(median(N_SIZED / seconds(few.rekey) for _ in range(3)))
@@ -74,13 +83,36 @@ def measure(folder: Path) -> Figures:
     return Figures(**{name: median(found) for name, found in rates.items()})
 
 
+def _copy(folder: Path, copy: Path) -> None:
+    subprocess.run(["cp", "-r", folder, copy], check=True)
+
+
+def _nothing(folder: Path) -> None:
+    del folder
+
+
+def _forget(folder: Path) -> None:
+    """Have nothing of the files below in memory; of the names too, where we may."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    except OSError:
+        for path in folder.rglob("*.dcm"):
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def test_beside_cp(folder):
     found = measure(folder)
     table = {
         "re-wrapped in place, of cp -r": (found.in_place / found.cp, f">= {IN_PLACE_TIMES_CP}"),
+        "the same, two workers": (found.two_workers / found.cp, ""),
+        "the same, cold": (found.cold_in_place / found.cold_cp, ""),
+        "the same, cold, two workers": (found.cold_two_workers / found.cold_cp, ""),
         "as new files, time of cp -r": (found.cp / found.new_file, f"<= {NEW_FILE_OF_CP}"),
         "0.5 MB over 50 MB, in place": (found.small / found.large, f"<= {SIZES_APART}"),
         "two workers over one": (found.two_workers / found.in_place, f">= {TWO_WORKERS}"),
+        "two workers over one, cold": (found.cold_two_workers / found.cold_in_place, f">= {TWO_WORKERS}"),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"objects": N_OBJECTS, "objects_per_second": vars(found)}, indent=1) + "\n")

@@ -45,6 +45,7 @@ class Batch:
         self._drafts: list[tuple[int, Draft]] = []
         self._draft_bytes = 0
         self._broken = False
+        self._replaced: list[int] = []
 
     @property
     def full(self) -> bool:
@@ -141,13 +142,21 @@ class Batch:
     def _replace(self, draft: Draft) -> None:
         below, _, name = draft.relative.rpartition("/")
         folder = self.folder.folder(below)
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        # Held on to: a file system that gives back the room of a file at once may have to wait for the disk.
+        self._replaced.append(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
+        status = os.fstat(self._replaced[-1])
         if (status.st_ino, status.st_size, status.st_mtime_ns) != (draft.inode, draft.size, draft.mtime_ns):
             raise _changed(draft.relative)
         os.rename(draft.path, name, dst_dir_fd=folder)
 
+    def release(self) -> None:
+        """Let go of the files that were replaced. Takes its time."""
+        while self._replaced:
+            os.close(self._replaced.pop())
+
     def finish(self) -> None:
         """All is durable: forget the redo file, unless a change is half written."""
+        self.release()
         if self._broken:
             self._redo.abandon()
         else:
@@ -155,6 +164,7 @@ class Batch:
 
     def abandon(self) -> None:
         """Leave the redo file for a recovery."""
+        self.release()
         self._redo.abandon()
 
 
@@ -209,7 +219,7 @@ class Pipeline:
 
     def _begin_sync(self) -> None:
         folders = {batch.folder for batch in (self._prepared, self._applied) if batch is not None}
-        self._sync = self._thread.submit(_sync_folders, folders)
+        self._sync = self._thread.submit(_sync_folders, folders, self._applied)
 
     def _advance(self) -> None:
         """What was applied is durable and forgotten; what was prepared is applied."""
@@ -238,6 +248,8 @@ class Pipeline:
             self._failed(number, error)
 
 
-def _sync_folders(folders: set[Folder]) -> None:
+def _sync_folders(folders: set[Folder], applied: Batch | None) -> None:
     for folder in folders:
         folder.sync()
+    if applied is not None:
+        applied.release()

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,37 @@ def test_a_new_file_where_the_record_has_no_room(tree, old, new):
         assert getattr(after, field) == getattr(before, field)
     assert os.getxattr(path, "user.note") == b"kept"
     assert state_files(tree.folder) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_replaced_files_are_let_go_of(fails, tree, old, new, monkeypatch):
+    """The old files are deleted by the thread that waits for the disk; whatever happens, none is held on to."""
+    many = [*new, *(HpkeIdentity.generate() for _ in range(5))]
+    if fails:
+        n_syncs, sync = [], Folder.sync
+
+        def lost(self):
+            n_syncs.append(1)
+            if len(n_syncs) == 2:  # when the drafts have taken their places
+                raise OSError(errno.EIO, "Input/output error")
+            sync(self)
+
+        monkeypatch.setattr(Folder, "sync", lost)
+    working = worker([old], many)
+    outcomes = working.run(tree.items())
+    held = [name for name in _open_files() if ".dcm" in name]
+    working.close()
+    assert {outcome.state for outcome in outcomes} == {"failed" if fails else "done"}
+    assert held == []
+
+
+def _open_files() -> set[str]:
+    """Names of what this process has open; files that were deleted end with "(deleted)"."""
+    names = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            names.add(str(descriptor.readlink()))
+    return names
 
 
 def test_the_owner_is_kept(tree, old, new, monkeypatch):
@@ -367,9 +398,9 @@ def test_objects_are_opened_ahead_and_closed(ahead, tree, old, new, monkeypatch)
     for place, name in enumerate(("missing.dcm", "pipe.dcm", "study0")):
         items.insert(3 * place, Item(str(tree.folder / name), name, True, str(tree.folder / name)))
     working = worker([old], new)
-    before = set(Path("/proc/self/fd").iterdir())
+    before = _open_files()
     outcomes = working.run(items)
-    kept = {str(fd.readlink()) for fd in set(Path("/proc/self/fd").iterdir()) - before if fd.exists()}
+    kept = _open_files() - before
     working.close()
     assert [outcome.location for outcome in outcomes] == [item.location for item in items]
     assert [outcome.state for outcome in outcomes] == [
