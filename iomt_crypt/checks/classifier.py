@@ -17,8 +17,9 @@ from torch import Tensor
 
 from iomt_crypt.checks.card import CARD, SHIPPED, WEIGHTS, Card, read_card
 from iomt_crypt.checks.cell import Frame
+from iomt_crypt.checks.channel import channels_of
 from iomt_crypt.checks.network import Network
-from iomt_crypt.checks.patch import SIDES, cut, tiled
+from iomt_crypt.checks.patch import SIDES, cut
 from iomt_crypt.errors import ConfigurationError
 
 #: Of a file of weights.
@@ -95,18 +96,12 @@ class Classifier:
         """Logarithm of the odds that the frame is not encrypted."""
         patches = cut(frame)
         network = self._network
-        found = network.deviations(network.features(as_bytes(patches.words)), patches.side)
+        found = network.deviations(network.features(channels_of(patches.words)), patches.side)
         # The mean of n pieces of noise deviates less than one piece, by the root of n.
         together = found.mean(0, keepdim=True) * math.sqrt(patches.n_distinct)
         row = SIDES.index(patches.side)
         score = float(network.plainness(torch.cat([found, together])).max())
         return (score - self.card.offsets[row]) / self.card.scales[row]
-
-
-def as_bytes(words: npt.NDArray[np.uint16]) -> Tensor:
-    """What the network looks at, of the words (n, side, side): uint8 (n, rows, columns, 2), low byte and high byte."""
-    little = np.array(tiled(words), "<u2")  # a copy: torch wants to be able to write
-    return torch.from_numpy(little.view(np.uint8).reshape(*little.shape, 2))
 
 
 def _read_weights(path: Path, card: Card, wanted: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional
 
+from iomt_crypt.checks.channel import N_CHANNELS
 from iomt_crypt.checks.patch import SIDES
 
 Pooling = Literal["average", "max", "l2"]
@@ -27,7 +28,6 @@ SMALLEST_DEVIATION = 1e-4
 _LARGEST_OF_NOISE = 4.5
 #: Of the mean of the deviations of a block.
 _LEAST_OF_BLOCK = 0.5
-_BYTE_MEAN, _BYTE_DEVIATION = 127.5, 73.9
 
 
 class Network(nn.Module):
@@ -41,7 +41,6 @@ class Network(nn.Module):
         Of 2 x 2 features into one, between the blocks.
     """
 
-    channels_of_word: Tensor
     mean: Tensor
     deviation: Tensor
 
@@ -50,7 +49,7 @@ class Network(nn.Module):
         self._channels = first, second, third = tuple(channels)
         self.blocks = nn.ModuleList(
             [
-                _block(4, first, kernel_size=4, stride=2),
+                _block(N_CHANNELS, first, kernel_size=4, stride=2),
                 nn.Sequential(_pool(pooling), _block(first, second, kernel_size=3, stride=1)),
                 nn.Sequential(_pool(pooling), _block(second, third, kernel_size=2, stride=1)),
             ]
@@ -63,7 +62,6 @@ class Network(nn.Module):
         self.weigh = nn.Parameter(torch.full((n_features,), -3.0))
         self.bias = nn.Parameter(torch.full((), -2 - n_features / 20))
         nn.init.eye_(self.mix.weight)
-        self.register_buffer("channels_of_word", _channels_of_word(), persistent=False)
         self.register_buffer("mean", torch.zeros(len(SIDES), n_features))
         self.register_buffer("deviation", torch.ones(len(SIDES), n_features))
 
@@ -73,16 +71,14 @@ class Network(nn.Module):
         Parameters
         ----------
         patches
-            uint8 (n, rows, columns, 2), the low and the high byte of each word; 32 rows and columns at least.
+            float32 (n, 4, rows, columns), see `iomt_crypt.checks.channel`; 32 rows and columns at least.
 
         Returns
         -------
         Tensor
             float32 (n, n_features).
         """
-        words = patches.view(torch.int16).squeeze(3).to(torch.int32) & 0xFFFF
-        x = functional.embedding(words, self.channels_of_word).permute(0, 3, 1, 2)
-        found = []
+        x, found = patches, []
         for layers in self._layers:
             for layer in layers:
                 x = layer(x)
@@ -115,18 +111,6 @@ class Network(nn.Module):
         """Probabilities (n, 2) of each piece on its own: encrypted, not encrypted."""
         plainness = self.plainness(self.deviations(self.features(patches), side))
         return torch.stack([torch.zeros_like(plainness), plainness], 1).softmax(1)
-
-
-def _channels_of_word() -> Tensor:
-    """What the first block sees of each word: float32 (65536, 4).
-
-    Its low and its high byte, and the low halves of both once more by themselves: what is plain there drowns under
-    encrypted high bits.
-    """
-    words = torch.arange(1 << 16)
-    whole = torch.stack([words & 255, words >> 8], 1)
-    channels = torch.cat([whole, (whole & 15) * 17], 1)
-    return channels.to(torch.float32).sub_(_BYTE_MEAN).div_(_BYTE_DEVIATION)
 
 
 def _block(n_in: int, n_out: int, *, kernel_size: int, stride: int) -> nn.Module:

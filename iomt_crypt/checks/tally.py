@@ -44,6 +44,49 @@ def _kernel_exact(function: _Function) -> _Function:
 
 
 @_kernel
+def _count_wide(
+    words: _Words,
+    start: int,
+    stop: int,
+    row_length: int,
+    stop_over: int,
+    values: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int32],
+) -> None:
+    """Count 16-bit words from ``start`` (even) to ``stop``, two at a time; rows are compared up to ``stop_over``."""
+    for i in range(start, stop - 1, 2):
+        first, second = words[i], words[i + 1]
+        values[first] += 1
+        values[second] += 1
+        counts[0, first >> 8] += 1
+        counts[0, second >> 8] += 1
+        difference = np.uint16(second - first)
+        counts[1, difference & 255] += 1
+        counts[2, difference >> 8] += 1
+        if i < stop_over:
+            counts[3, (first ^ words[i + row_length]) >> 8] += 1
+    if (stop - start) & 1:
+        values[words[stop - 1]] += 1
+        counts[0, words[stop - 1] >> 8] += 1
+
+
+@_kernel
+def _count_narrow(
+    words: _Words, start: int, stop: int, row_length: int, stop_over: int, counts: npt.NDArray[np.int32]
+) -> None:
+    """`_count_wide` for 8-bit words."""
+    for i in range(start, stop - 1, 2):
+        first, second = words[i], words[i + 1]
+        counts[0, first] += 1
+        counts[0, second] += 1
+        counts[2, np.uint8(second - first)] += 1
+        if i < stop_over:
+            counts[3, first ^ words[i + row_length]] += 1
+    if (stop - start) & 1:
+        counts[0, words[stop - 1]] += 1
+
+
+@_kernel
 def planes(words: _Words, row_length: int, values: npt.NDArray[np.int32], totals: _Counts, worst: _Counts) -> None:
     """Count words and bytes over the whole vector, and find the block of each plane that is furthest from flat.
 
@@ -64,37 +107,25 @@ def planes(words: _Words, row_length: int, values: npt.NDArray[np.int32], totals
         int64 (4,), zeros; for each plane the largest sum of squares of a full block.
     """
     n = words.size
+    n_over = max(0, n - row_length)  # words with one below them
     wide = values.size > 256
-    shift = 8 if wide else 0
     counts = np.zeros((4, 256), np.int32)
     for start in range(0, n, BLOCK_WORDS):
         stop = min(start + BLOCK_WORDS, n)
         counts[:] = 0
         if wide:
-            for i in range(start, stop):
-                word = words[i]
-                values[word] += 1
-                counts[0, word >> 8] += 1
-            for i in range(start, min(stop, n - 1), 2):
-                difference = np.uint16(words[i + 1] - words[i])
-                counts[1, difference & 255] += 1
-                counts[2, difference >> 8] += 1
+            _count_wide(words, start, stop, row_length, min(stop, n_over), values, counts)
         else:
-            for i in range(start, stop):
-                counts[0, words[i]] += 1
-            for i in range(start, min(stop, n - 1), 2):
-                counts[2, np.uint8(words[i + 1] - words[i])] += 1
-        for i in range(start, min(stop, n - row_length), 2):
-            counts[3, (words[i] ^ words[i + row_length]) >> shift] += 1
+            _count_narrow(words, start, stop, row_length, min(stop, n_over), counts)
         # Of the last full block the second half may lack its row below.
         full = stop - start == BLOCK_WORDS
         for plane in range(4):
-            squares = np.int64(0)
+            squares = np.int32(0)  # below BLOCK_WORDS^2, and narrow, so that many fit into a register
             for value in range(256):
-                count = np.int64(counts[plane, value])
-                squares += count * count
+                count = counts[plane, value]
+                squares = np.int32(squares + np.int32(count * count))
                 totals[plane, value] += count
-            if full and (plane < 3 or stop <= n - row_length):
+            if full and (plane < 3 or stop <= n_over):
                 worst[plane] = max(worst[plane], squares)
     if not wide:
         for value in range(256):
@@ -225,3 +256,19 @@ def differences(first: _Words, second: _Words, counts: _Counts) -> None:
         word = np.int64(first[i]) ^ np.int64(second[i])
         counts[0, word & 255] += 1
         counts[1, word >> 8] += 1
+
+
+@_kernel
+def channels(
+    words: _Words, whole: npt.NDArray[np.float32], low: npt.NDArray[np.float32], found: npt.NDArray[np.float32]
+) -> None:
+    """What two tables say of the bytes of 16-bit words, low byte first.
+
+    ``whole``, ``low``: float32 (256,). ``found``: float32 (n, 4), filled: ``whole`` of both bytes, ``low`` of both.
+    """
+    for i in range(words.size):
+        first, second = words[i] & 255, words[i] >> 8
+        found[i, 0] = whole[first]
+        found[i, 1] = whole[second]
+        found[i, 2] = low[first]
+        found[i, 3] = low[second]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from iomt_crypt.checks.classifier import as_bytes
+from iomt_crypt.checks.channel import channels_of
 from iomt_crypt.checks.network import Network
 from iomt_crypt.checks.patch import SIDES, cut, tiled, word_raster
 
@@ -26,14 +26,14 @@ def network(request) -> Network:
 @pytest.mark.parametrize("side", SIDES)
 def test_features_of_every_side(network, side):
     with torch.no_grad():
-        found = network.features(as_bytes(noise((3, side, side))))
+        found = network.features(channels_of(noise((3, side, side))))
     assert found.shape == (3, 15)
     assert bool(torch.isfinite(found).all())
 
 
 def test_probabilities_of_pieces(network):
     with torch.no_grad():
-        found = network(as_bytes(noise((5, 64, 64))), 64)
+        found = network(channels_of(noise((5, 64, 64))), 64)
     assert found.shape == (5, 2)
     assert torch.allclose(found.sum(1), torch.ones(5))
 
@@ -53,7 +53,7 @@ def test_nothing_is_less_plain_than_noise(network):
 
 def test_noise_is_the_measure(network):
     with torch.no_grad():
-        features = network.features(as_bytes(noise((256, 32, 32))))
+        features = network.features(channels_of(noise((256, 32, 32))))
         network.measure_noise(features, 32)
         found = network.deviations(features, 32)
     assert torch.allclose(found.mean(0), torch.zeros(15), atol=1e-4)
@@ -107,7 +107,19 @@ def test_large_frames_are_seen_all_over():
 def test_bytes_in_twos():
     raster = word_raster(np.array([[1, 2, 3, 4, 5]], np.uint8))
     assert raster.tolist() == [[0x0201, 0x0403]]
-    assert as_bytes(np.full((1, 64, 64), 0x0201, np.uint16))[0, 0, 0].tolist() == [1, 2]
+
+
+def test_channels_of_words():
+    """Low byte, high byte, and the low half of each stretched to a byte; scaled as noise is."""
+    words = noise((2, 64, 64))
+    before = words.copy()
+    found = channels_of(words)
+    low, high = (words & 255).astype(np.float64), (words >> 8).astype(np.float64)
+    expected = np.stack([low, high, low % 16 * 17, high % 16 * 17], axis=1)
+    assert found.dtype == torch.float32
+    assert np.array_equal(found.numpy(), ((expected - 127.5).astype(np.float32) / np.float32(73.9)))
+    assert np.array_equal(words, before)
+    assert channels_of(noise((3, 8, 8))).shape == (3, 4, 32, 32)
 
 
 def test_small_pieces_are_repeated():

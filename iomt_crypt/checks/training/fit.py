@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from iomt_crypt.checks.card import CARD, WEIGHTS, Card
-from iomt_crypt.checks.classifier import as_bytes
+from iomt_crypt.checks.channel import channels_of
 from iomt_crypt.checks.network import SMALLEST_DEVIATION, Network
 from iomt_crypt.checks.patch import SIDES
 from iomt_crypt.checks.training.bank import Bank, noise
@@ -107,7 +107,7 @@ def _optimise(network: Network, bank: Bank, recipe: Recipe, track: Track) -> Non
     for step in track(range(recipe.steps), "training"):
         row = step % len(SIDES)
         side, n = SIDES[row], recipe.batch[row] // 2
-        features = network.features(as_bytes(np.concatenate([bank.good(n, side), bank.bad(n, side)])))
+        features = network.features(channels_of(np.concatenate([bank.good(n, side), bank.bad(n, side)])))
         # The noise of this very step is the measure, as in batch normalisation: filters change with every step.
         mean, deviation = features[:n].mean(0), features[:n].std(0).clamp(min=SMALLEST_DEVIATION)
         plainness = network.plainness((features - mean) / deviation)
@@ -127,7 +127,7 @@ def _calibrate(
     limits = []
     for side in SIDES:
         chunks = range(-(-recipe.noise_pieces // _CHUNK))
-        found = [network.features(as_bytes(noise(_CHUNK, side, rng))) for _ in track(chunks, f"noise, side {side}")]
+        found = [network.features(channels_of(noise(_CHUNK, side, rng))) for _ in track(chunks, f"noise, side {side}")]
         features = torch.cat(found)
         network.measure_noise(features, side)
         limits.append(_limit(_frame_scores(network, network.deviations(features, side)), recipe.false_alarms))
