@@ -7,13 +7,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, set_track_meta
+from monai.data import MetaTensor, list_data_collate, set_track_meta
 from monai.transforms import Compose, Flip, Flipd
 
 from iomt_crypt import cipher
 from iomt_crypt.checks import DecryptPixels, DecryptPixelsd, EncryptPixels, EncryptPixelsd
 from iomt_crypt.checks.transform.array import SEAL
 from iomt_crypt.errors import (
+    AlreadyEncryptedError,
     AuthenticationError,
     ConfigurationError,
     KeyMaterialError,
@@ -245,6 +246,41 @@ def test_the_inverse_through_compose(rng, identity):
         assert back["image"].applied_operations == []
     arrays = EncryptPixelsd("image", key=KEY)
     assert np.array_equal(arrays.inverse(arrays({"image": image.numpy()}))["image"], image.numpy())
+
+
+@pytest.mark.parametrize("suite", ["hybrid-1", "chaos-cnn-1", None])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_with_a_record_is_not_encrypted_again(kind, suite, rng):
+    """A second record in the place of the first would make the image noise for ever."""
+    image = KINDS[kind](noise(rng, (2, 8, 6), "int16"))
+    sealed = EncryptPixelsd("image", key=KEY)({"image": image})
+    before = {**sealed, "image": copy.deepcopy(sealed["image"])}
+    again = EncryptPixelsd("image", key=KEY, suite=suite)
+    with pytest.raises(AlreadyEncryptedError, match="record of an encryption already") as caught:
+        again(sealed)
+    assert "DecryptPixels" in caught.value.hint
+    assert bits(sealed["image"]) == bits(before["image"])
+    assert sealed.get("image_seal") == before.get("image_seal")
+    opened = DecryptPixelsd("image", key=KEY)(sealed)
+    assert bits(opened["image"]) == bits(image)
+    assert bits(again.inverse(again(opened))["image"]) == bits(image), "what was decrypted may be encrypted again"
+
+
+def test_neither_twice_in_a_chain_nor_as_a_batch_nor_in_another_kind(rng):
+    image = noise(rng, (1, 8, 6), "float32")
+    array, dictionary = EncryptPixels(key=KEY), EncryptPixelsd("image", key=KEY)
+    with pytest.raises(AlreadyEncryptedError):
+        array(array(image))
+    with pytest.raises(RuntimeError, match="applying transform") as caught:
+        Compose([dictionary, dictionary])({"image": image})
+    assert isinstance(caught.value.__cause__, AlreadyEncryptedError)
+    for kind in KINDS.values():
+        batch = list_data_collate([dictionary({"image": kind(image)}) for _ in range(2)])
+        with pytest.raises(AlreadyEncryptedError):
+            dictionary(batch)
+    beside = dictionary({"image": image})
+    with pytest.raises(AlreadyEncryptedError):
+        dictionary({**beside, "image": MetaTensor(torch.from_numpy(beside["image"].copy()))})
 
 
 def test_the_inverse_needs_a_key_and_its_own_image(rng, identity):

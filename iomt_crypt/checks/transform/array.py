@@ -22,7 +22,13 @@ from iomt_crypt.checks.key import Given, opener_of, sealer_of
 from iomt_crypt.checks.transform.research import CipherAlone
 from iomt_crypt.checks.transform.seal import open_image, seal_image
 from iomt_crypt.checks.transform.word import Raw
-from iomt_crypt.errors import ConfigurationError, InputError, NotEncryptedError, UnsupportedError
+from iomt_crypt.errors import (
+    AlreadyEncryptedError,
+    ConfigurationError,
+    InputError,
+    NotEncryptedError,
+    UnsupportedError,
+)
 from iomt_crypt.seal import DEFAULT_SUITE, SUITES, Identity, Keyring, Recipient
 
 BACKENDS = [TransformBackends.TORCH, TransformBackends.NUMPY]
@@ -86,6 +92,8 @@ class EncryptPixels(InvertibleTransform):
 
         Raises
         ------
+        AlreadyEncryptedError
+            There is a record in its meta data: a second one in its place would make the first, and the image, useless.
         UnsupportedError
             The type cannot hold every pattern of bits (bool), or has no tensor of it.
         ConfigurationError
@@ -105,8 +113,16 @@ class EncryptPixels(InvertibleTransform):
         meta.meta[SEAL] = seal
         return self._tracked(meta)
 
-    def encrypt(self, img: NdarrayOrTensor) -> tuple[NdarrayOrTensor, bytes | None]:
-        """The encrypted image, of the kind of ``img``, and its record (None for the image cipher alone)."""
+    def encrypt(self, img: NdarrayOrTensor, beside: Seal | None = None) -> tuple[NdarrayOrTensor, bytes | None]:
+        """The encrypted image, of the kind of ``img``, and its record (None for the image cipher alone).
+
+        ``beside`` is what lies where the caller would put the record; AlreadyEncryptedError if that is one.
+        """
+        if beside is not None or (isinstance(img, MetaTensor) and img.meta.get(SEAL) is not None):
+            raise AlreadyEncryptedError(
+                "the image has the record of an encryption already",
+                hint="DecryptPixels(d) first; a record that is left over from another image has to be taken away",
+            )
         raw = Raw.of(img)
         if self._alone is not None:
             self._alone.run(raw, decrypt=False)

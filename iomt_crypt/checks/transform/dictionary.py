@@ -34,7 +34,7 @@ class EncryptPixelsd(MapTransform, InvertibleTransform):
     """Dictionary-based `EncryptPixels`.
 
     The record of a MetaTensor lies in its meta data, that of an array or tensor beside it: ``d["image_seal"]`` for the
-    key "image". Their kind stays what it is.
+    key "image". Their kind stays what it is. AlreadyEncryptedError if there is a record in either place.
     """
 
     backend = BACKENDS
@@ -58,12 +58,13 @@ class EncryptPixelsd(MapTransform, InvertibleTransform):
     def __call__(self, data: Item) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            if isinstance(d[key], MetaTensor):
+            place = f"{key}_{self._postfix}"
+            if isinstance(d[key], MetaTensor) and d.get(place) is None:
                 d[key] = self._encrypt(d[key])
                 continue
-            d[key], seal = self._encrypt.encrypt(d[key])
+            d[key], seal = self._encrypt.encrypt(d[key], d.get(place))
             if seal is not None:
-                d[f"{key}_{self._postfix}"] = seal
+                d[place] = seal
         return d
 
     def inverse(self, data: Item) -> dict[Hashable, Any]:
