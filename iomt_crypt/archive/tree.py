@@ -1,7 +1,7 @@
 """The objects below files, folders, DICOMDIRs and stores: a stream in a stable order, whatever their number.
 
-Memory: the names of one folder on each level. Links inside folders are not followed, what we keep for ourselves
-(drafts, ``.iomt-crypt/``) is passed over.
+Memory: the names of one folder on each level. Links inside folders are not followed, and told where they lead out of
+all sources; what we keep for ourselves (drafts, ``.iomt-crypt/``) is passed over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any
 
 from iomt_crypt.archive import store
@@ -40,38 +40,60 @@ class Found:
 def walk(sources: Sequence[str], *, exclude: Sequence[str] = (), in_place: bool = False) -> Iterator[Found | Outcome]:
     """Objects below ``sources``, one source after the other, names in order; what cannot be walked is a failed Outcome.
 
+    A link in a folder that leads out of all sources is a skipped Outcome with ``"link": true`` in its detail.
+
     Parameters
     ----------
     exclude
         files and folders to pass over: results that are being written below a source
     in_place
-        refuse sources that are reached through a link: the object behind it belongs to another tree
+        refuse sources that are reached through a link: the object behind it belongs to another tree; and pass over
+        those that lie below other ones, so that no object is changed twice
     """
     left_out = frozenset(os.path.realpath(path) for path in exclude if not store.is_url(path))
-    for source in sources:
+    roots = _roots(sources)
+    for number, source in enumerate(sources):
+        if in_place and not store.is_url(source) and _is_covered(source, sources[:number], roots):
+            continue
         if store.is_url(source):
             yield from _store(source, frozenset(path for path in exclude if store.is_url(path)))
         elif in_place and Path(store.local_path(source)).is_symlink():
             yield Outcome(source, "failed", f"{source}: a link, and it would be changed in place", "name what it is to")
         else:
-            yield from _local(store.local_path(source), left_out)
+            yield from _local(store.local_path(source), left_out, roots)
 
 
-def _local(source: str, left_out: frozenset[str]) -> Iterator[Found | Outcome]:
+def _roots(sources: Sequence[str]) -> tuple[str, ...]:
+    """The folders among the sources, each with a slash at its end."""
+    local = [store.local_path(source) for source in sources if not store.is_url(source)]
+    return tuple(os.path.realpath(path).rstrip("/") + "/" for path in local if os.path.isdir(path))  # noqa: PTH112
+
+
+def _is_covered(source: str, before: Sequence[str], roots: Sequence[str]) -> bool:
+    """Whether a local source is below another one, or was there before."""
+    path = store.local_path(source)
+    if not os.path.exists(path):  # noqa: PTH110 - a name that is too long is no error here
+        return False
+    path = os.path.realpath(path)
+    same = any(os.path.realpath(store.local_path(other)) == path for other in before if not store.is_url(other))
+    return same or any(path.startswith(root) for root in roots)
+
+
+def _local(source: str, left_out: frozenset[str], roots: Sequence[str]) -> Iterator[Found | Outcome]:
     try:
         status = os.stat(source)  # noqa: PTH116 - a name that is too long raises here, and is told when it is opened
     except (OSError, ValueError):
         yield Found(Item(source, Path(source).name, True, source))
         return
     if S_ISDIR(status.st_mode):
-        yield from _folder(source, left_out)
+        yield from _folder(source, left_out, roots)
     elif Path(source).name.upper() == DICOMDIR and S_ISREG(status.st_mode):
         yield from _directory(source)
     else:
         yield Found(Item(source, Path(source).name, True, source), status.st_size, status.st_mtime_ns)
 
 
-def _folder(source: str, left_out: frozenset[str]) -> Iterator[Found | Outcome]:
+def _folder(source: str, left_out: frozenset[str], roots: Sequence[str]) -> Iterator[Found | Outcome]:
     """Depth first, folders and files by name: the same order in every run."""
     root = os.path.realpath(source)
     stack: list[tuple[str, Iterator[str]]] = []
@@ -98,6 +120,15 @@ def _folder(source: str, left_out: frozenset[str]) -> Iterator[Found | Outcome]:
             below = relative + "/"
         elif status is not None and S_ISREG(status.st_mode):
             yield Found(Item(location, relative, False, source), status.st_size, status.st_mtime_ns)
+        elif status is not None and S_ISLNK(status.st_mode) and not _leads_into(roots, location):
+            hint = "name what it leads to as a source of its own"
+            yield Outcome(location, "skipped", "a link, which is not followed", hint, detail={"link": True})
+
+
+def _leads_into(roots: Sequence[str], link: str) -> bool:
+    """Whether what is behind a link is met all the same, or nothing is there."""
+    path = os.path.realpath(link)
+    return f"{path}/".startswith(tuple(roots)) or not os.path.exists(path)  # noqa: PTH110 - a loop is no error here
 
 
 def _status(location: str) -> os.stat_result | None:

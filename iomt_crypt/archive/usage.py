@@ -75,6 +75,12 @@ class Usage:
         fingerprints that are to go
     n_stranded
         objects that only these can open
+    n_failed
+        files that could not be looked at
+    n_links
+        links that were not followed, and lead out of the sources
+    complete
+        whether all of the sources was gone through
     """
 
     retiring: frozenset[str] = frozenset()
@@ -83,6 +89,20 @@ class Usage:
     recipients: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, str] = field(default_factory=dict)
     n_stranded: int = 0
+    n_failed: int = 0
+    n_links: int = 0
+    complete: bool = False
+
+    @property
+    def retirable(self) -> bool:
+        """Whether it is known that every object has a recipient that is not to go."""
+        seen_all = self.complete and not self.n_failed and not self.n_links
+        return seen_all and self.n_objects > 0 and self.n_stranded == 0
+
+    def hear(self, outcome: Outcome) -> None:
+        """Count what is no object, or could not be looked at."""
+        self.n_failed += outcome.state == "failed"
+        self.n_links += bool(outcome.detail.get("link"))
 
     def add(self, detail: dict[str, Any]) -> bool:
         """Count an object by the `Outcome.detail` of a survey; True when only those that are to go can open it."""

@@ -35,7 +35,7 @@ def usage(
     """Count objects by epoch and recipient; with -i or --fingerprint: can these identities be retired?
 
     No object is opened: what is counted is what the objects say. Exit code 1 and a list when there are objects that
-    only the named ones can open.
+    only the named ones can open; exit code 1 also when not everything could be looked at.
     """
     from iomt_crypt.archive.usage import Usage, UsageSurvey
     from iomt_crypt.seal import fingerprint_text, load_identities
@@ -51,13 +51,14 @@ def usage(
             n_listed += 1
             print_error(f"{outcome.location}: opened by no other identity")
 
-    run = Run(workers=workers, report=report)
+    run, words, code = Run(workers=workers, report=report), Words("counting", "counted"), 0
     try:
-        run.over(tree_sources(sources), UsageSurvey(), Words("counting", "counted"), show=count)
-    finally:
-        print_json(_document(found)) if as_json else _show(found)
-    if found.n_stranded:
-        raise typer.Exit(1)
+        run.over(tree_sources(sources), UsageSurvey(), words, show=count, heard=found.hear)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    found.complete = code in (0, 1)
+    print_json(_document(found)) if as_json else _show(found)
+    raise typer.Exit(code or int(bool(found.retiring) and not found.retirable))
 
 
 def _plain(text: str) -> str:
@@ -71,6 +72,9 @@ def _plain(text: str) -> str:
 def _document(found: Usage) -> dict[str, object]:
     document: dict[str, object] = {
         "objects": found.n_objects,
+        "failed": found.n_failed,
+        "links_not_followed": found.n_links,
+        "complete": found.complete,
         "epochs": dict(found.epochs),
         "recipients": [
             {"fingerprint": name, "kind": found.kinds[name], "objects": n}
@@ -79,6 +83,7 @@ def _document(found: Usage) -> dict[str, object]:
     }
     if found.retiring:
         document |= {"retiring": sorted(found.retiring), "only_by_these": found.n_stranded}
+        document |= {"can_be_retired": found.retirable}
     return document
 
 
@@ -89,7 +94,19 @@ def _show(found: Usage) -> None:
         table.add_row(name, found.kinds[name], str(n_objects))
     stdout.print(table)
     stdout.print(f"objects: {found.n_objects}, epochs: {len(found.epochs)}")
-    if found.retiring and not found.n_stranded:
-        print_note("can be retired: every object has another recipient")
-    elif found.retiring:
-        print_note(f"not yet: {found.n_stranded} objects would be lost; 'iomt-crypt rekey' gives them other recipients")
+    if found.retiring:
+        print_note(_verdict(found))
+
+
+def _verdict(found: Usage) -> str:
+    if found.n_stranded:
+        return f"not yet: {found.n_stranded} objects would be lost; 'iomt-crypt rekey' gives them other recipients"
+    if not found.complete:
+        return "not known: the count was cut off"
+    if found.n_failed:
+        return f"not known: {found.n_failed} files could not be looked at"
+    if found.n_links:
+        return f"not known: {found.n_links} links lead out of what was counted; name what they lead to as well"
+    if not found.n_objects:
+        return "not known: there is no encrypted object"
+    return "can be retired: every object has another recipient"

@@ -588,6 +588,39 @@ def test_key_usage(tree, old, new, old_key, tmp_path):
     assert cli("key", "usage", both.folder).returncode == 0
 
 
+@pytest.mark.parametrize("what", ["link", "damaged", "nothing", "missing"])
+def test_key_usage_does_not_say_what_it_does_not_know(what, tree, old, new, tmp_path):
+    """Whoever retires a key by its word loses no object that was not looked at."""
+    rekey(tree, [old], new)
+    sources = [str(tree.folder)]
+    if what == "link":
+        other = write_tree(tmp_path / "other", 1, [old])
+        (tree.folder / "disk2").symlink_to(other.folder)
+        said = "1 links lead out of"
+    elif what == "damaged":
+        tree.paths[0].write_bytes(tree.paths[0].read_bytes()[:700])
+        said = "1 files could not be looked at"
+    elif what == "nothing":
+        shutil.rmtree(tree.folder)
+        tree.folder.mkdir()
+        said = "there is no encrypted object"
+    else:
+        sources.append(str(tmp_path / "nope"))
+        said = "1 files could not be looked at"
+    name = fingerprint_text(old.fingerprint)
+    asked = cli("key", "usage", "--fingerprint", name, *sources)
+    assert asked.returncode == 1
+    assert f"not known: {said}" in asked.stderr
+    assert "can be retired" not in asked.stderr
+    found = json.loads(cli("key", "usage", "--json", "--fingerprint", name, *sources).stdout)
+    assert (found["can_be_retired"], found["only_by_these"], found["complete"]) == (False, 0, True)
+    if what == "link":
+        assert "skipped" in asked.stderr
+        assert cli("key", "usage", "--fingerprint", name, *sources, str(other.folder)).returncode == 1
+        (tree.folder / "disk2").unlink()
+        assert cli("key", "usage", "--fingerprint", name, *sources).returncode == 0
+
+
 def test_epochs_are_for_these_recipients(new):
     assert {s.recipient for s in Epoch.create([i.recipient for i in new]).stanzas} == {i.fingerprint for i in new}
 

@@ -76,8 +76,31 @@ def test_links_are_not_followed_inside(tmp_path):
     (tmp_path / "in" / "folder").symlink_to(tmp_path / "out")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     os.mkfifo(tmp_path / "in" / "pipe")
-    assert names(tmp_path / "in") == ["a"]
+    assert names(tmp_path / "in") == ["a", "!file", "!folder"]
     assert names(tmp_path / "in" / "folder") == ["b"], "a link that is named is what it is to"
+
+
+def test_links_out_of_all_sources_are_told(tmp_path):
+    """Nobody is to believe that what is behind them was looked at."""
+    touch(tmp_path, "in/a", "out/b", "other/c")
+    for name, to in (("out", "out"), ("other", "other/c"), ("here", "in"), ("nowhere", "none")):
+        (tmp_path / "in" / name).symlink_to(tmp_path / to)
+    found = list(walk([str(tmp_path / "in"), str(tmp_path / "other")]))
+    outcomes = [one for one in found if isinstance(one, Outcome)]
+    assert [(o.location, o.state, o.detail) for o in outcomes] == [
+        (str(tmp_path / "in/out"), "skipped", {"link": True})
+    ]
+    assert outcomes[0].hint
+    assert [f.item.relative for f in found if isinstance(f, Found)] == ["a", "c"]
+
+
+def test_in_place_nothing_is_met_twice(tmp_path):
+    touch(tmp_path, "a/b/1", "a/2", "c")
+    (tmp_path / "a" / "d").symlink_to(tmp_path / "c")
+    sources = [str(tmp_path / name) for name in ("a/b", "a", "c", "a/b/1", "c", "a", "a/", "none", "none")]
+    found = [one.item.location for one in walk(sources, in_place=True) if isinstance(one, Found)]
+    assert [str(Path(path).relative_to(tmp_path)) for path in found] == ["a/2", "a/b/1", "c", "none", "none"]
+    assert len(list(walk(sources))) > len(found)
 
 
 @pytest.mark.parametrize("name", ["file", "folder"])
