@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import typer
 from rich.console import Console
@@ -53,6 +56,61 @@ def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True) as bar:
         yield from bar.track(items, total=total, description=label)
+
+
+class TreeBar:
+    """Progress with rate and time left; none when stderr is no terminal.
+
+    The objects are counted beside the work, for nobody knows their number before the tree has been walked.
+    """
+
+    def __init__(self, sources: Sequence[str], exclude: Sequence[str], label: str) -> None:
+        self._sources, self._exclude, self._label = sources, exclude, label
+        self._stop = threading.Event()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            rate = TextColumn("{task.completed}/{task.fields[of]} {task.fields[rate]}")
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                rate,
+                TimeRemainingColumn(),
+                console=stderr,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._label, total=None, of="?", rate="")
+            self._began = time.monotonic()
+            self._bar.start()
+            self._counter = threading.Thread(target=self._count, daemon=True)
+            self._counter.start()
+        return self
+
+    def advance(self) -> None:
+        if self._bar is None:
+            return
+        seconds = time.monotonic() - self._began
+        completed = self._bar.tasks[0].completed + 1
+        self._bar.update(self._task, completed=completed, rate=f"{completed / max(seconds, 0.001):.0f}/s")
+
+    def _count(self) -> None:
+        from iomt_crypt.archive.tree import walk
+
+        total = 0
+        with suppress(Exception):  # the run itself tells what is wrong with a source
+            for _ in walk(self._sources, exclude=self._exclude):
+                if self._stop.is_set():
+                    return
+                total += 1
+            if self._bar is not None:
+                self._bar.update(self._task, total=total, of=str(total))
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._bar is not None:
+            self._counter.join()
+            self._bar.stop()
 
 
 @dataclass(frozen=True)

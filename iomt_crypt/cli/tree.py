@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from iomt_crypt.cli.console import print_error, print_failure, print_json, print_note, stderr, totals_text
+from iomt_crypt.cli.console import TreeBar, print_error, print_failure, print_json, print_note, totals_text
 from iomt_crypt.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.operation import Operation, Outcome, Summary
     from iomt_crypt.archive.scheduler import Scheduler
+
+#: How every report begins, see `_ReportFile`.
+_REPORT = re.compile(rb'\{"command": "[a-z -]+",\n "objects": \[')
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Run:
     journal: Path | None = None
     report: Path | None = None
     as_json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.report is not None and not _takes_report(self.report):
+            what = f"{self.report} exists and is not the report of an earlier run (choose another file, or remove it)"
+            raise typer.BadParameter(what, param_hint="--report")
 
     @classmethod
     def of(
@@ -102,7 +107,7 @@ class Run:
 
         exclude = [output] if output is not None else []
         n_before = 0
-        with _ReportFile(self.report, operation.name) as file, _Bar(sources, exclude, words.label) as bar:
+        with _ReportFile(self.report, operation.name) as file, TreeBar(sources, exclude, words.label) as bar:
 
             def tell(outcome: Outcome) -> None:
                 nonlocal n_before
@@ -159,10 +164,21 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     return told | outcome.detail
 
 
+def _takes_report(path: Path) -> bool:
+    """Whether a report may be put there: nothing is there, or an earlier report. It may be an object's name."""
+    try:
+        if path.is_file():  # to open a pipe would be to wait for its writer
+            with path.open("rb") as file:
+                return _REPORT.match(file.read(100)) is not None
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
 class _ReportFile:
     """``--report FILE``: every object that is not done, then the totals; written as it comes, there when complete.
 
-    An interrupted run leaves a report too, whose ``complete`` is false.
+    An interrupted run leaves a report too, whose ``complete`` is false. What the run itself put there stays.
     """
 
     def __init__(self, path: Path | None, command: str) -> None:
@@ -210,6 +226,8 @@ class _ReportFile:
         }
         with self._file as file:
             file.write("],\n " + json.dumps(totals)[1:] + "\n")
+        if not _takes_report(self._path):  # a result of this run has the name
+            raise StorageError(f"{self._path}: something else was put there meanwhile; the report is {self._draft}")
         self._draft.replace(self._path)
 
 
@@ -218,58 +236,3 @@ def tree_sources(values: Sequence[str]) -> list[str]:
     from iomt_crypt.archive import store
 
     return [value if store.is_url(value) else str(Path(store.local_path(value))) for value in values]
-
-
-class _Bar:
-    """Progress with rate and time left; none when stderr is no terminal.
-
-    The objects are counted beside the work, for nobody knows their number before the tree has been walked.
-    """
-
-    def __init__(self, sources: Sequence[str], exclude: Sequence[str], label: str) -> None:
-        self._sources, self._exclude, self._label = sources, exclude, label
-        self._stop = threading.Event()
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            rate = TextColumn("{task.completed}/{task.fields[of]} {task.fields[rate]}")
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                rate,
-                TimeRemainingColumn(),
-                console=stderr,
-                transient=True,
-            )
-            self._task = self._bar.add_task(self._label, total=None, of="?", rate="")
-            self._began = time.monotonic()
-            self._bar.start()
-            self._counter = threading.Thread(target=self._count, daemon=True)
-            self._counter.start()
-        return self
-
-    def advance(self) -> None:
-        if self._bar is None:
-            return
-        seconds = time.monotonic() - self._began
-        completed = self._bar.tasks[0].completed + 1
-        self._bar.update(self._task, completed=completed, rate=f"{completed / max(seconds, 0.001):.0f}/s")
-
-    def _count(self) -> None:
-        from iomt_crypt.archive.tree import walk
-
-        total = 0
-        with suppress(Exception):  # the run itself tells what is wrong with a source
-            for _ in walk(self._sources, exclude=self._exclude):
-                if self._stop.is_set():
-                    return
-                total += 1
-            if self._bar is not None:
-                self._bar.update(self._task, total=total, of=str(total))
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._bar is not None:
-            self._counter.join()
-            self._bar.stop()

@@ -16,6 +16,7 @@ from object_tree import files, write_objects
 from typer.testing import CliRunner
 
 from iomt_crypt.cli.app import app
+from iomt_crypt.errors import StorageError
 
 PROGRAM = [sys.executable, "-m", "iomt_crypt"]
 
@@ -60,7 +61,58 @@ def test_journal_and_report(encrypt, tree, tmp_path):
 
 
 def test_a_report_in_the_tree_is_no_object(encrypt, tree):
-    assert run(*encrypt, "--report", tree / "r.json")[2] == "encrypted: 30\n"
+    for options in ([], ["--overwrite"]):
+        assert run(*encrypt, "--report", tree / "r.json", *options)[2] == "encrypted: 30\n"
+    assert json.loads((tree / "r.json").read_text())["done"] == 30
+    assert run("verify", tree / "s000", "--report", tree / "s000" / "r.json")[2].endswith("verified: 0, 10 failed\n")
+
+
+class TestReportsReplaceNothingElse:
+    def test_an_object(self, encrypt, tree, tmp_path, key, identity):
+        assert run(*encrypt)[0] == 0
+        victim = tmp_path / "out" / "s000" / "i00003.dcm"
+        before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
+        rekey = ["rekey", "-i", key, "-r", identity.recipient, tmp_path / "out"]
+        others = ["verify", tmp_path / "out"], ["key", "usage", tmp_path / "out"], [*encrypt, "--overwrite"]
+        for command in (rekey, [*rekey, "--dry-run"], *others):
+            code, out, err = run(*command, "--report", victim)
+            assert (code, out) == (2, "")
+            assert "--report" in err
+            assert "choose another file" in err
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")} == before
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"command": "x"}', "words"])
+    def test_other_files(self, encrypt, tmp_path, text):
+        (tmp_path / "r").write_text(text)
+        assert run(*encrypt, "--report", tmp_path / "r")[0] == 2
+        assert (tmp_path / "r").read_text() == text
+        assert not (tmp_path / "out").exists()
+
+    def test_what_is_no_file(self, encrypt, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to("nothing")
+        for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, "/dev/null"):
+            assert run(*encrypt, "--report", path)[0] == 2
+        assert (tmp_path / "link").is_symlink()
+
+    @pytest.mark.parametrize("command", [["encrypt"], ["verify"], ["key", "usage"]])
+    def test_reports_of_any_command_are_replaced(self, encrypt, tree, tmp_path, command):
+        assert run("verify", tree, "--report", tmp_path / "r")[0] == 1
+        arguments = encrypt if command == ["encrypt"] else [*command, tree]
+        run(*arguments, "--report", tmp_path / "r")
+        assert json.loads((tmp_path / "r").read_text())["command"] == " ".join(command)
+        assert run(*encrypt, "--overwrite", "--report", tmp_path / "r")[0] == 0
+
+    def test_a_result_that_came_meanwhile(self, encrypt, tmp_path):
+        with pytest.raises(StorageError, match="something else was put there meanwhile; the report is") as caught:
+            run(*encrypt, "--report", make(tmp_path / "out" / "s000") / "i00003.dcm")
+        assert (tmp_path / "out" / "s000" / "i00003.dcm").read_bytes()[128:132] == b"DICM"
+        assert json.loads(Path(str(caught.value).rpartition(" is ")[2]).read_text())["done"] == 30
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
 def test_dry_run(encrypt, tmp_path):
