@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,7 +28,7 @@ from iomt_crypt.cli.option import (
     asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
-from iomt_crypt.errors import KeyMaterialError, StorageError
+from iomt_crypt.errors import InputError, KeyMaterialError, StorageError, UnsupportedError
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.key import KeySource
@@ -68,7 +70,13 @@ def rekey(
     off is gone on with by the same command. Who could open an object before and kept a copy of it can still open that.
     """
     if recover:
-        raise typer.Exit(0 if _recover(sources, as_json=as_json) else 1)
+        others = {"--dry-run": dry_run, "--rotate": rotate, "--journal": journal, "--report": report}
+        for name, given in others.items():
+            if given:
+                raise typer.BadParameter("goes with no --recover, which completes what was begun", param_hint=name)
+        places = tree_sources(sources)
+        _check_there(places)
+        raise typer.Exit(0 if _recover(places, as_json=as_json) else 1)
     if not identity or not recipient:
         missing = "--identity" if not identity else "--recipient"
         raise typer.BadParameter("at least one is needed", param_hint=missing)
@@ -118,24 +126,50 @@ def _recover(sources: Sequence[str], *, as_json: bool) -> bool:
     return clean
 
 
+def _check_there(sources: Sequence[str]) -> None:
+    """Raise InputError where nothing could be recovered."""
+    for source in sources:
+        if "://" in source:
+            raise UnsupportedError(f"{source}: nothing is changed in place in stores", hint="name a folder or a file")
+        if not os.path.lexists(source):
+            raise InputError(f"{source}: no such file or folder")
+
+
 @contextmanager
 def _own_journal(run: Run, sources: Sequence[str], *, wanted: bool) -> Iterator[Run]:
-    """``run`` with a journal in the first tree, where it has none, that goes when all is done.
+    """``run`` with a journal in the first tree, where it has none, for as long as it is not at its end.
 
-    Whether an object was rotated cannot be seen from the object when its recipients stay the same.
+    Whether an object was rotated cannot be seen from the object when its recipients stay the same. A run that was cut
+    off is gone on with. One that came to its end is over, whatever failed: a rotation that is ordered later must not
+    be taken for it.
     """
-    local = [Path(source) for source in sources if "://" not in source]
-    if not wanted or run.journal is not None or not local:
+    local = [Path(source) for source in sources if "://" not in source and os.path.lexists(source)]
+    if not wanted or run.journal is not None or not local or any(path.is_symlink() for path in local):
         yield run
         return
     folder = (local[0] if local[0].is_dir() else local[0].parent) / ".iomt-crypt"
+    if folder.is_symlink():
+        raise StorageError(f"{folder}: a link, where the state of a run is kept", hint="remove it")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror})", hint="--journal FILE elsewhere") from error
     journal = folder / "rotate.journal"
-    yield replace(run, journal=journal)
+    if journal.exists():
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(journal.stat().st_mtime))
+        print_note(f"goes on with a rotation that was cut off, last heard of {begun}; to begin anew, remove {journal}")
+    try:
+        yield replace(run, journal=journal)
+    except typer.Exit as ended:
+        if ended.exit_code == 1:
+            _remove(journal)
+            print_note("hint: the same command rotates all again; name those that failed to rotate these alone")
+        raise
+    _remove(journal)
+
+
+def _remove(journal: Path) -> None:
     for end in ("", "-wal", "-shm"):
         journal.with_name(journal.name + end).unlink(missing_ok=True)
     with suppress(OSError):
-        folder.rmdir()
+        journal.parent.rmdir()

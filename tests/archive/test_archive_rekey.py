@@ -18,6 +18,7 @@ from rekey_harness import MTIME_NS, check_rekeyed, located, operation, rekey, ru
 
 import iomt_crypt
 from iomt_crypt.archive import rekey_batch, rekey_folder, rekey_target, rekey_worker
+from iomt_crypt.archive.journal import Journal
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item
 from iomt_crypt.archive.rekey import RekeyOperation, readable_after
@@ -553,19 +554,66 @@ def test_the_command(tree, old, new, old_key, tmp_path):
         assert cli("rekey", *arguments, tree.folder).returncode == 2
 
 
-def test_the_command_goes_on_with_a_rotation(tree, old, old_key):
-    """Its journal is in the tree until all is done: a run with a failure is gone on with, not begun anew."""
+def test_a_rotation_with_a_failure_is_over(tree, old, old_key):
+    """Ordered again, it is done again: it may be months later, for another reason."""
     path = tree.paths[0]
     path.write_bytes(_damaged(path.read_bytes()))
-    command = ("rekey", "--rotate", "-i", old_key, "-r", str(old.recipient), tree.folder)
-    assert cli(*command).returncode == 1
+    command = ("rekey", "--rotate", "-i", old_key, "-r", str(old.recipient))
+    first = cli(*command, tree.folder)
+    assert first.returncode == 1
+    assert "name those that failed" in first.stderr
     rotated = [p.read_bytes() for p in tree.paths[1:]]
     path.write_bytes(tree.before["study0/00000.dcm"])
+    alone = cli(*command, path)
+    assert (alone.returncode, "re-keyed: 1" in alone.stderr) == (0, True), alone.stderr
+    assert [p.read_bytes() for p in tree.paths[1:]] == rotated
+    again = cli(*command, tree.folder)
+    assert (again.returncode, "re-keyed: 12" in again.stderr) == (0, True), again.stderr
+    assert all(p.read_bytes() != before for p, before in zip(tree.paths[1:], rotated, strict=True))
+    assert sorted(p.name for p in (tree.folder / ".iomt-crypt").iterdir()) == ["epochs"]
+
+
+def test_a_rotation_that_was_cut_off_is_gone_on_with(tree, old, old_key, monkeypatch):
+    command = ("rekey", "--rotate", "-i", old_key, "-r", str(old.recipient), tree.folder)
+    finish = Journal.finish
+
+    def interrupted(self, batch, outcomes):
+        finish(self, batch, outcomes)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "finish", interrupted)
+        cut_off = cli(*command)
+    assert cut_off.returncode == 130
+    rotated = [p.read_bytes() for p in tree.paths if p.read_bytes() != tree.before[str(p.relative_to(tree.folder))]]
+    assert 0 < len(rotated) < 12
     done = cli(*command)
     assert done.returncode == 0, done.stderr
-    assert "re-keyed: 1, 11 before" in done.stderr
-    assert [p.read_bytes() for p in tree.paths[1:]] == rotated
-    assert sorted(p.name for p in (tree.folder / ".iomt-crypt").iterdir()) == ["epochs"]
+    assert "goes on with a rotation that was cut off" in done.stderr
+    assert f"re-keyed: {12 - len(rotated)}, {len(rotated)} before" in done.stderr
+    assert {p.read_bytes() for p in tree.paths} >= set(rotated)
+
+
+@pytest.mark.parametrize("option", [["--dry-run"], ["--rotate"], ["--journal", "j"], ["--report", "r"]])
+def test_recovery_goes_with_no_other_option(option, tree):
+    refused = cli("rekey", "--recover", *option, tree.folder)
+    assert refused.returncode == 2
+    assert option[0] in refused.stderr
+
+
+def test_recovery_of_nothing_is_an_error(tree, tmp_path):
+    assert cli("rekey", "--recover", tree.folder).returncode == 0
+    for place in (tmp_path / "nope", "s3://bucket/x"):
+        assert cli("rekey", "--recover", place).returncode == 1
+
+
+@pytest.mark.parametrize("source", ["nope", "link"])
+def test_no_state_where_none_belongs(source, tree, old, old_key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tree.folder)
+    done = cli("rekey", "--rotate", "-i", old_key, "-r", str(old.recipient), source)
+    assert done.returncode == 1
+    assert not list(tmp_path.rglob(".iomt-crypt"))
 
 
 def test_key_usage(tree, old, new, old_key, tmp_path):
