@@ -64,30 +64,28 @@ class AlreadyEncryptedError(InputError):
 class AuthenticationError(IomtCryptError):
     """Pixels, record or sealed header were changed, or belong to another object.
 
-    One opaque message on purpose: which check failed would be an oracle.
+    One opaque message on purpose: which check failed would be an oracle. ``message`` is for those who make the error
+    of another process anew from its text, as PyTorch's data loaders do; this package never gives one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, message: str = "authentication failed") -> None:
         super().__init__(
-            "authentication failed",
+            message,
             hint="the object was damaged or changed after encryption; nothing of it was released",
         )
 
-    def __reduce__(self) -> tuple[type[AuthenticationError], tuple[()]]:
-        return type(self), ()
-
 
 class NoMatchingIdentityError(IomtCryptError):
-    """None of the identities given opens the object."""
+    """None of the identities given opens the object.
 
-    def __init__(self) -> None:
+    ``message`` as for `AuthenticationError`.
+    """
+
+    def __init__(self, message: str = "no matching identity") -> None:
         super().__init__(
-            "no matching identity",
+            message,
             hint="'iomt-crypt inspect' lists the fingerprints of the recipients it was encrypted to",
         )
-
-    def __reduce__(self) -> tuple[type[NoMatchingIdentityError], tuple[()]]:
-        return type(self), ()
 
 
 class HeaderDriftError(IomtCryptError):

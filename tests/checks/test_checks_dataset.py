@@ -23,6 +23,7 @@ from iomt_crypt.checks import (
     list_items,
 )
 from iomt_crypt.errors import AuthenticationError, ConfigurationError, InputError, NoMatchingIdentityError
+from iomt_crypt.seal import write_identity
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +142,25 @@ def test_errors_are_those_of_the_objects(encrypted, stranger, identity, tmp_path
     with pytest.raises(AuthenticationError) as damaged:
         dataset[0]
     assert damaged.value.__notes__ == [f"file: {spoiled}"]
-    loader = DataLoader(dataset, num_workers=1)
-    with pytest.raises((RuntimeError, AuthenticationError), match=r"mr-3\.dcm"):
-        next(iter(loader))
     broken = EncryptedDataset([{"image": spoiled}], lambda item: item["nothing"], identities=stranger)
     with pytest.raises(NoMatchingIdentityError):
         broken[0]
     other = EncryptedDataset([{"image": encrypted / "mr" / "mr-1.dcm"}], lambda d: d["nothing"], identities=identity)
     with pytest.raises(RuntimeError, match="applying transform"):
         other[0]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_what_fails_in_a_worker_is_the_same_error_here(encrypted, identity_file, stranger, tmp_path, context):
+    spoiled = tmp_path / "mr-3.dcm"
+    spoiled.write_bytes((encrypted / "mr" / "mr-3.dcm").read_bytes()[:-2] + b"xx")
+    write_identity(tmp_path / "stranger.txt", stranger)
+    for given, error in ((identity_file, AuthenticationError), (tmp_path / "stranger.txt", NoMatchingIdentityError)):
+        dataset = EncryptedDataset([{"image": spoiled}], identities=given)
+        loader = DataLoader(dataset, num_workers=1, multiprocessing_context=context)
+        with pytest.raises(error, match=r"mr-3\.dcm") as caught:
+            next(iter(loader))
+        assert caught.value.hint == error().hint
 
 
 @pytest.mark.parametrize("kind", [EncryptedDataset, EncryptedCacheDataset])
