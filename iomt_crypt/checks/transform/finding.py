@@ -19,7 +19,7 @@ from monai.transforms.transform import Transform
 from iomt_crypt.checks.cell import Cells, Frame, read_cells
 from iomt_crypt.checks.key import Given, opener_of
 from iomt_crypt.checks.statistic import CellStatistics, measure
-from iomt_crypt.checks.transform.array import BACKENDS, seal_of
+from iomt_crypt.checks.transform.array import BACKENDS, Seal, seal_of
 from iomt_crypt.checks.transform.integrity import Integrity, check_image, check_object
 from iomt_crypt.checks.transform.word import Raw
 from iomt_crypt.errors import PlainImageError
@@ -33,7 +33,7 @@ class CheckIntegrity(Transform):
     """Finding on an object (path or seekable stream) or an image; what is wrong with it is reported, not raised.
 
     Of an object: structure, tags, number of frames, binding of record and object; with a key also every frame's
-    authenticity, and what was changed in the clear header. Of an image: its record.
+    authenticity, and what was changed in the clear header. Of an image: its record. A batch is faulty: it has several.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class CheckIntegrity(Transform):
     ) -> None:
         self._opener = opener_of(identities, key)
 
-    def __call__(self, img: NdarrayOrTensor | str | Path | BinaryIO, seal: bytes | None = None) -> Integrity:
+    def __call__(self, img: NdarrayOrTensor | str | Path | BinaryIO, seal: Seal | None = None) -> Integrity:
         keyring = self._opener.keyring() if self._opener else None
-        if isinstance(img, MetaTensor) and img.is_batch:
+        if isinstance(seal, list | tuple) or (isinstance(img, MetaTensor) and img.is_batch):
             return Integrity("faulty", ("a batch: check its images one by one (monai.data.decollate_batch)",))
         if isinstance(img, np.ndarray | torch.Tensor):
             return check_image(Raw.of(img), seal_of(img) if seal is None else seal, keyring)
