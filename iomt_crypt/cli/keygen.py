@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,22 +44,30 @@ def keygen(
     The identity decrypts: keep it safe, and keep a copy. The recipient encrypts: give it to everybody. With --split the
     identity goes to shares of 35 words each, and to a file only if -o names one.
     """
-    from iomt_crypt.seal.share import GENERATED
+    from iomt_crypt.seal.share import GENERATED, split_new_identity
 
     threshold, n_shares = _split(split, shares)
     if shares is not None and output is None and (passphrase or passphrase_file):
         raise typer.BadParameter("it protects an identity file: name one with -o", param_hint="--passphrase")
     secret = passphrase_source(passphrase_file, confirm=True) if passphrase or passphrase_file else None
-    pages: list[Path] = []
-    identity: KeyPair
-    if shares is None:
-        identity = GENERATED[kind].generate()
-    else:
-        identity, pages = _shared(kind, threshold, n_shares, shares)
-    path = output if output is not None or pages else _DEFAULT
-    if path is not None:
-        save_identity(path, identity, secret)
-    _report(identity, path, pages, threshold, as_json=as_json)
+    with ExitStack() as undo:
+        identity: KeyPair
+        pages: list[Path] = []
+        if shares is None:
+            identity, output = GENERATED[kind].generate(), output or _DEFAULT
+            save_identity(output, identity, secret)
+        else:
+            identity, words = split_new_identity(kind, threshold, n_shares)
+            _make_folder(shares, undo)
+            if output is not None:
+                save_identity(output, identity, secret)
+                undo.callback(_remove, [output])
+            pages = _write_shares(shares, identity, words, kind=kind, threshold=threshold)
+            undo.callback(_remove, pages)
+        _print_recipient(identity, output, pages, threshold, as_json=as_json)
+        undo.pop_all()  # somebody may encrypt to it from now on
+    if not as_json:
+        _tell(identity, output, pages, threshold)
 
 
 def save_identity(path: Path, identity: KeyPair, passphrase: bytes | None) -> None:
@@ -84,26 +93,56 @@ def _split(split: str | None, shares: Path | None) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _shared(kind: str, threshold: int, n_shares: int, folder: Path) -> tuple[KeyPair, list[Path]]:
-    from iomt_crypt.seal.share import split_new_identity, write_shares
-
-    identity, words = split_new_identity(kind, threshold, n_shares)
+def _make_folder(folder: Path, undo: ExitStack) -> None:
+    """Make the folder for shares, where it is missing; an identity file may go there too."""
     try:
-        return identity, write_shares(folder, identity, words, kind=kind, threshold=threshold)
+        folder.mkdir(parents=True, mode=0o700)
+    except FileExistsError:
+        return
     except OSError as error:
-        raise KeyMaterialError(f"{folder}: the shares cannot be written there ({error.strerror})") from error
+        raise _no_shares(folder, error) from error
+    undo.callback(_remove_folder, folder)
 
 
-def _report(identity: KeyPair, path: Path | None, pages: list[Path], threshold: int, *, as_json: bool) -> None:
+def _write_shares(folder: Path, identity: KeyPair, words: list[str], *, kind: str, threshold: int) -> list[Path]:
+    from iomt_crypt.seal.share import write_shares
+
+    try:
+        return write_shares(folder, identity, words, kind=kind, threshold=threshold)
+    except OSError as error:
+        raise _no_shares(folder, error) from error
+
+
+def _no_shares(folder: Path, error: OSError) -> KeyMaterialError:
+    return KeyMaterialError(f"{folder}: the shares cannot be written there ({error.strerror})")
+
+
+def _remove_folder(folder: Path) -> None:
+    with suppress(OSError):  # somebody else uses it
+        folder.rmdir()
+
+
+def _remove(made: list[Path]) -> None:
+    """Of an identity that nobody can have encrypted to: its recipient was never told."""
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
+def _print_recipient(identity: KeyPair, path: Path | None, pages: list[Path], threshold: int, *, as_json: bool) -> None:
+    from iomt_crypt.seal import fingerprint_text
+
+    if not as_json:
+        typer.echo(str(identity.recipient))
+        return
+    shown = {"identity": str(path) if path else None, "fingerprint": fingerprint_text(identity.fingerprint)}
+    listed = {"shares": [str(page) for page in pages], "threshold": threshold} if pages else {}
+    print_json({**shown, "recipient": str(identity.recipient), **listed})
+
+
+def _tell(identity: KeyPair, path: Path | None, pages: list[Path], threshold: int) -> None:
     from iomt_crypt.seal import fingerprint_text
 
     fingerprint = fingerprint_text(identity.fingerprint)
-    if as_json:
-        shown = {"identity": str(path) if path else None, "fingerprint": fingerprint}
-        listed = {"shares": [str(page) for page in pages], "threshold": threshold} if pages else {}
-        print_json({**shown, "recipient": str(identity.recipient), **listed})
-        return
-    typer.echo(str(identity.recipient))
     for page in pages:
         typer.echo(f"share written to {page}", err=True)
     if pages:

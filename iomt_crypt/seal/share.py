@@ -97,11 +97,11 @@ def write_shares(folder: Path, identity: KeyPair, shares: Sequence[str], *, kind
     try:
         for n, words in enumerate(shares, 1):
             path = folder / f"{fingerprint}-share-{n}-of-{len(shares)}.txt"
+            written.append(path)  # it may be there when the write fails: the folder is made durable last
             write_secret(path, _page(n, words, identity, kind=kind, threshold=threshold, n_shares=len(shares)))
-            written.append(path)
-    except OSError:
-        for path in written:
-            path.unlink()
+    except BaseException as error:  # Ctrl-C too: K of them are the identity
+        for path in written[:-1] if isinstance(error, FileExistsError) else written:
+            path.unlink(missing_ok=True)
         raise
     return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from key_material import DAY, NOW, PASSPHRASE, Certified
@@ -21,7 +23,7 @@ from typer.testing import CliRunner
 from iomt_crypt.cli.app import app
 from iomt_crypt.cli.option import asker
 from iomt_crypt.errors import IomtCryptError
-from iomt_crypt.seal import fingerprint_text, load_identities, load_recipients, write_identity
+from iomt_crypt.seal import fingerprint_text, load_identities, load_recipients, share, write_identity
 from iomt_crypt.seal import passphrase as locked
 from iomt_crypt.seal.kind.x25519 import X25519Identity
 
@@ -206,6 +208,85 @@ class TestKeygen:
         made = Run("keygen", "--split", "2/3", "--shares", tmp_path / "s")
         assert (made.code, made.out) == (1, "")
         assert "cannot be written there" in made.err
+
+
+class TestSplitIsAllOrNothing:
+    """Shares of an identity whose recipient nobody knows are secrets that nobody looks after."""
+
+    def made(self, tmp_path, *options: object) -> Run:
+        return Run("keygen", "--split", "2/3", "--shares", tmp_path / "s", "-o", tmp_path / "k", *options)
+
+    def test_the_file_exists(self, tmp_path):
+        (tmp_path / "k").write_text("precious")
+        made = self.made(tmp_path)
+        assert (made.code, made.out) == (1, "")
+        assert "exists already" in made.err
+        assert [path.name for path in tmp_path.rglob("*")] == ["k"]
+        assert (tmp_path / "k").read_text() == "precious"
+
+    def test_the_file_cannot_be_written(self, tmp_path):
+        made = Run("keygen", "--split", "2/3", "--shares", tmp_path / "s", "-o", tmp_path / "none" / "k")
+        assert made.code == 1
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_shares_cannot_be_written(self, tmp_path):
+        (tmp_path / "s").write_text("a file")
+        assert self.made(tmp_path).code == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+    @pytest.mark.parametrize("options", [[], ["--json"]])
+    def test_the_recipient_cannot_be_told(self, tmp_path, monkeypatch, options):
+        """A full disk under ``> escrow.pub``; shares of others stay."""
+        (tmp_path / "s").mkdir()
+        (tmp_path / "s" / "others-share-1-of-3.txt").write_text("theirs")
+
+        def full(*_: object, **__: object) -> None:
+            assert len(list((tmp_path / "s").iterdir())) == 4
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("typer.echo", full)
+        with pytest.raises(OSError, match="No space left"):
+            self.made(tmp_path, *options)
+        assert [path.name for path in tmp_path.rglob("*.*")] == ["others-share-1-of-3.txt"]
+        assert not (tmp_path / "k").exists()
+
+    def test_once_the_recipient_is_told_all_stays(self, tmp_path, monkeypatch):
+        """Who has it may encrypt to it."""
+        echo = typer.echo
+
+        def no_stderr(message: str, *, err: bool = False) -> None:
+            if err:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            echo(message)
+
+        monkeypatch.setattr("typer.echo", no_stderr)
+        with pytest.raises(OSError, match="No space left"):
+            self.made(tmp_path)
+        assert len(list((tmp_path / "s").iterdir())) == 3
+        assert (tmp_path / "k").exists()
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "error"), OSError(errno.ENOSPC, "full")])
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_share_that_fails(self, tmp_path, monkeypatch, error, there):
+        """Also one that has appeared already, and was not made durable."""
+        write_secret, written = share.write_secret, []
+
+        def write(path: Path, text: str) -> None:
+            if there or len(written) < 2:
+                write_secret(path, text)
+            written.append(path)
+            if len(written) == 3:
+                raise error
+
+        monkeypatch.setattr(share, "write_secret", write)
+        assert self.made(tmp_path).code != 0
+        assert len(written) == 3
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_file_among_the_shares(self, tmp_path):
+        made = Run("keygen", "--split", "2/3", "--shares", tmp_path / "s", "-o", tmp_path / "s" / "k")
+        assert made.code == 0
+        assert len(list((tmp_path / "s").iterdir())) == 4
 
 
 class TestCombine:
