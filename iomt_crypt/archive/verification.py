@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Frames of one object whose pixels are looked at.
 N_FRAMES = 16
 
+_DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage: PS3.10 8.6
+
 #: What can be said of an object, and what that means.
 VERDICTS = {
     "authentic": "record, header and all frames",
@@ -71,6 +73,8 @@ class _Verifier:
 
         with store.reading(item.location) as stream:
             found = verify_stream(stream, identities=self._keyring)
+            if found.state == "plain" and not item.named and _is_directory(stream):
+                return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
             cells = _cells(stream, found.state)
         verdict = found.state if cells is None else self._look(cells, found.state)
         detail = {**asdict(found), "verdict": verdict}
@@ -99,6 +103,13 @@ class _Verifier:
         if self._classifier is None:
             return True
         return bool((self._classifier.probabilities(cells.frames) >= self._classifier.threshold).all())
+
+
+def _is_directory(stream: BinaryIO) -> bool:
+    """Whether this is a DICOMDIR, whatever its name; its data set has no SOP class, its file meta information has."""
+    from iomt_crypt.dicom import split_file
+
+    return split_file(stream).sop_class_uid == _DIRECTORY
 
 
 def _cells(stream: BinaryIO, state: str) -> Cells | None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, FileDataset, dcmread
 from pydicom.data import get_testdata_file
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from typer.testing import CliRunner
 
 from iomt_crypt.archive.expectation import Expectation
@@ -92,6 +94,41 @@ def test_with_an_identity_the_tags_decide(mixed, identity_file):
     assert found["sealed.dcm"]["verdict"] == found["sealed_plan.dcm"]["verdict"] == "authentic"
     assert found["fake.dcm"]["error"] == "authentication failed"
     assert found["lost.dcm"]["verdict"] == "no-record"
+
+
+class TestDicomdir:
+    @pytest.fixture
+    def medium(self, tmp_path) -> Path:
+        """A DICOMDIR as media have it, and the same under another name."""
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+        meta.MediaStorageSOPInstanceUID = "1.2.3"
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        record = Dataset()
+        record.DirectoryRecordType = "IMAGE"
+        record.ReferencedFileID = "IMAGE1"
+        folder = tmp_path / "medium"
+        folder.mkdir()
+        for name in ("DICOMDIR", "index.dcm"):
+            index = FileDataset(str(folder / name), Dataset(), file_meta=meta, preamble=b"\0" * 128)
+            index.FileSetID = "DISC"
+            index.DirectoryRecordSequence = [record]
+            index.save_as(folder / name, enforce_file_format=True)
+        return folder
+
+    def test_in_a_folder_it_is_skipped(self, medium, mixed):
+        (mixed / "sealed.dcm").rename(medium / "IMAGE1")
+        code, out, err = verify("--no-classifier", medium)
+        assert code == 0
+        assert out.startswith(f"{medium}/IMAGE1: consistent")
+        assert f"skipped: {medium}/DICOMDIR: a DICOMDIR is a table of contents" in err
+        assert f"skipped: {medium}/index.dcm: a DICOMDIR is a table of contents" in err
+        assert err.endswith("verified: 1, 2 skipped\n")
+
+    def test_named_it_is_a_list(self, medium, mixed):
+        (mixed / "sealed.dcm").rename(medium / "IMAGE1")
+        assert verify("--no-classifier", medium / "DICOMDIR")[2] == "verified: 1\n"
+        assert "plain: not encrypted" in verify("--no-classifier", medium / "index.dcm")[2]
 
 
 def test_the_classifier_is_asked_where_it_is_installed(mixed, monkeypatch):
