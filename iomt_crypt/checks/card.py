@@ -14,6 +14,9 @@ CARD, WEIGHTS = "card.json", "classifier.safetensors"
 #: Of the folder in the package.
 SHIPPED = Path(__file__).resolve().parent / "weight"
 FORMAT = "iomt-crypt classifier 1"
+#: Of a network that a card may describe, for each of its three layers; recipes keep to it too.
+MAXIMUM_CHANNELS = 256
+POOLINGS = ("average", "max", "l2")
 _MAXIMUM_BYTES = 1 << 20
 _LARGEST = 1e9
 _HINT = "take both files from one 'iomt-crypt train', or leave --weights away for those of the package"
@@ -69,7 +72,7 @@ def read_card(path: Path) -> Card:
     try:
         lists = {name: tuple(fields[name]) for name in ("channels", "offsets", "scales")}
         card = Card(**{**fields, **lists})
-        sound = _sound(card)
+        sound = is_sound(card)
     except (TypeError, KeyError, ValueError):
         sound = False
     if not sound:
@@ -77,9 +80,10 @@ def read_card(path: Path) -> Card:
     return card
 
 
-def _sound(card: Card) -> bool:
-    sizes = len(card.channels) == 3 and all(type(c) is int and 1 <= c <= 256 for c in card.channels)
-    kinds = card.pooling in ("average", "max", "l2") and isinstance(card.sha256, str) and len(card.sha256) == 64
+def is_sound(card: Card) -> bool:
+    """Tell whether every field is of its type and in its range: whether `read_card` would take it."""
+    sizes = len(card.channels) == 3 and all(type(c) is int and 1 <= c <= MAXIMUM_CHANNELS for c in card.channels)
+    kinds = card.pooling in POOLINGS and isinstance(card.sha256, str) and len(card.sha256) == 64
     numbers = all(type(v) in (int, float) for v in (*card.offsets, *card.scales, card.threshold))
     if not (sizes and kinds and numbers and isinstance(card.about, dict)):
         return False

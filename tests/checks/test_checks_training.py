@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from iomt_crypt.checks.card import CARD, WEIGHTS
+from iomt_crypt.checks.card import CARD, MAXIMUM_CHANNELS, POOLINGS, SHIPPED, WEIGHTS, is_sound, read_card
 from iomt_crypt.checks.classifier import Classifier
-from iomt_crypt.checks.training import course, fit
+from iomt_crypt.checks.network import Pooling
+from iomt_crypt.checks.training import course, fit, place
 from iomt_crypt.checks.training.bank import Bank
 from iomt_crypt.checks.training.corpus import PYDICOM, Plain, make_synthetic, read_folders, split
 from iomt_crypt.checks.training.evaluation import Rate, evaluate
-from iomt_crypt.checks.training.recipe import RECIPE, Recipe, read_recipe
+from iomt_crypt.checks.training.place import require_writable
+from iomt_crypt.checks.training.recipe import _LIMITS, RECIPE, Recipe, read_recipe
 from iomt_crypt.checks.training.report import FIGURES, write_report
 from iomt_crypt.checks.training.table import caught, full, matrix
 from iomt_crypt.cli.app import app
@@ -104,15 +107,83 @@ def test_the_recipe_of_the_package():
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": None}, {"more": 1}, {"channels": [1]}, {"batch": [1, 2]}, {"pooling": "median"}]
+    ("change", "told"),
+    [
+        ({"steps": None}, "missing: steps"),
+        ({"more": 1}, "unknown: more"),
+        ({"channels": 5}, "channels is 5, and must be a list of 3 whole numbers from 1 to 256"),
+        ({"channels": [1]}, r"channels is \[1\]"),
+        ({"channels": [16, 24, 300]}, r"channels is \[16, 24, 300\]"),
+        ({"channels": [16, 24, True]}, "channels is"),
+        ({"batch": [1, 2]}, "batch is"),
+        ({"batch": [64, 128, 128, 3]}, "batch is .* from 4 to 4096"),
+        ({"pooling": "median"}, 'pooling is "median", and must be one of: average, max, l2'),
+        ({"pooling": ["max"]}, "pooling is"),
+        ({"steps": "many"}, 'steps is "many", and must be a whole number from 1 to 1e'),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 10.0}, "steps is 10.0"),
+        ({"rate": float("nan")}, "rate is NaN"),
+        ({"rate": 0}, "rate is 0, and must be a number from 1e-09 to 1"),
+        ({"false_alarms": 0.5}, "false_alarms is 0.5"),
+        ({"n_threads": -1}, "n_threads is -1"),
+        ({"noise_pieces": {}}, "noise_pieces is {}"),
+        ({"evaluations": 10**9}, "evaluations is 1000000000"),
+        ({"held_out": "dcmjs"}, 'held_out is "dcmjs", and must be a list of names'),
+        ({"held_out": [1]}, "held_out is"),
+        ({"held_out_synthetic": ["air", "vapour"]}, "held_out_synthetic is .* a list of names: air, "),
+        ({"licences": ["x" * 999]}, ""),
+        ({"licences": 0}, "licences is 0"),
+    ],
 )
-def test_odd_recipes_are_refused(tmp_path, change):
+def test_odd_recipes_are_refused(tmp_path, change, told):
     fields = json.loads(RECIPE.read_text())
     fields = {k: v for k, v in {**fields, **change}.items() if v is not None}
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(fields))
-    with pytest.raises(ConfigurationError, match=r"recipe\.json"):
+    if not told:
+        assert list(read_recipe(path).licences) == change["licences"]
+        return
+    with pytest.raises(ConfigurationError, match=rf"recipe\.json: {told}") as caught:
         read_recipe(path)
+    assert "start from" in caught.value.hint
+    assert len(str(caught.value)) < 300 + len(str(path))
+    done = CliRunner().invoke(app, ["train", "-o", str(tmp_path / "weights"), "--recipe", str(path)])
+    assert isinstance(done.exception, ConfigurationError)
+    assert not (tmp_path / "weights").exists()
+
+
+def test_limits_of_recipe_and_card_are_the_same(tmp_path):
+    assert set(POOLINGS) == set(get_args(Pooling))
+    assert set(_LIMITS) == {field.name for field in fields(Recipe)}
+    card = read_card(SHIPPED / CARD)
+    for n_channels, taken in ((1, True), (MAXIMUM_CHANNELS, True), (0, False), (MAXIMUM_CHANNELS + 1, False)):
+        channels = (16, 24, n_channels)
+        assert is_sound(replace(card, channels=channels)) is _LIMITS["channels"].takes(list(channels)) is taken
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "{", ""])
+def test_what_is_no_recipe_at_all(tmp_path, text):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"recipe\.json: no recipe"):
+        read_recipe(tmp_path / "recipe.json")
+
+
+def test_the_smallest_recipe_trains(recipe, plains):
+    smallest = replace(recipe, channels=(1, 1, 1), steps=1, batch=(4, 4, 4, 4), noise_pieces=1, pieces_of_a_kind=1)
+    assert is_sound(fit.train(plains, smallest, 1, track, {}).card)
+
+
+def test_a_training_that_diverges_writes_nothing(recipe, plains, monkeypatch):
+    monkeypatch.setattr(fit, "_limit", lambda scores, share: (float("nan"), 1.0))
+    with pytest.raises(ConfigurationError, match="no finite numbers"):
+        fit.train(plains, replace(recipe, steps=1), 1, track, {})
+
+
+def test_nothing_to_train_on(recipe):
+    small = Plain("mine", "CT", 16, "native", (np.zeros((8, 8), np.uint16),), frozenset(), "MIT")
+    for plains in ([], [small]):
+        with pytest.raises(InputError, match="no image of 64 x 64 words to train on"):
+            fit.train(plains, recipe, 1, track, {})
 
 
 def test_no_recipe_is_refused(tmp_path):
@@ -202,6 +273,27 @@ def test_mistakes_are_told_before_the_work(tmp_path):
     assert not (tmp_path / "weights").exists()
     done = CliRunner().invoke(app, ["report", "--classifier", "-o", str(tmp_path)])
     assert isinstance(done.exception, StorageError)
+    (tmp_path / "file").write_text("")
+    for command in (["train"], ["report", "--classifier"]):
+        for output in ("file", "file/weights", "file/a/b"):
+            done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / output)])
+            assert isinstance(done.exception, StorageError)
+            assert "cannot be written" in str(done.exception)
+
+
+def test_a_folder_is_tried_and_left_as_it_is(tmp_path, monkeypatch):
+    require_writable(tmp_path / "a" / "b")
+    monkeypatch.chdir(tmp_path)
+    require_writable(Path("c"))
+    require_writable(Path("c/d"))
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(dir):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(place.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(StorageError, match=r"a: cannot be written \(Permission denied\)"):
+        require_writable(tmp_path / "a")
 
 
 def test_report_needs_sources_or_classifier(tmp_path):

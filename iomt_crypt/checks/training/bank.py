@@ -13,6 +13,7 @@ from iomt_crypt.checks.training.corpus import Plain
 from iomt_crypt.checks.training.defect import BAD, Defect, identity
 from iomt_crypt.checks.training.evaluation import Track
 from iomt_crypt.checks.training.recipe import Recipe
+from iomt_crypt.errors import InputError
 
 # In these a part of the frame is encrypted well. Pieces that are partly noise come from `_diluted` instead.
 _PARTLY_GOOD = ("some frames", "stripe", "carried")
@@ -29,6 +30,11 @@ class Bank:
     ----------
     plains
         What to train on.
+
+    Raises
+    ------
+    InputError
+        None of them is large enough for a whole piece.
     """
 
     def __init__(self, plains: Sequence[Plain], recipe: Recipe, rng: np.random.Generator, track: Track) -> None:
@@ -45,6 +51,11 @@ class Bank:
             pieces = np.concatenate(words)
             chosen = rng.permutation(len(pieces))[: recipe.pieces_of_a_kind]
             self._pieces[side].append(pieces[chosen])
+        if not self._pieces[max(SIDES)]:
+            raise InputError(
+                f"no image of {max(SIDES)} x {max(SIDES)} words to train on",
+                hint="--data: sources that the recipe does not hold out, of licences that it names",
+            )
 
     @property
     def n_pieces(self) -> int:

@@ -14,6 +14,7 @@ from iomt_crypt.checks.classifier import Classifier
 from iomt_crypt.checks.training.corpus import PYDICOM, Plain, Split, make_synthetic, read_folders, split
 from iomt_crypt.checks.training.evaluation import Evaluation, Track, evaluate
 from iomt_crypt.checks.training.fit import train, write
+from iomt_crypt.checks.training.place import require_writable
 from iomt_crypt.checks.training.recipe import Recipe
 from iomt_crypt.checks.training.synthetic import SYNTHETIC
 from iomt_crypt.checks.training.table import summary
@@ -26,8 +27,13 @@ def run(folders: Sequence[Path], recipe: Recipe, seed: int, output: Path, *, com
     Raises
     ------
     StorageError
-        The output exists or cannot be written.
+        The output exists or cannot be written; that is found before the work.
+    InputError
+        There is no image to train on.
+    ConfigurationError
+        The recipe comes to no finite numbers; nothing is written.
     """
+    require_writable(output)
     if (output / WEIGHTS).exists() or (output / CARD).exists():
         raise StorageError(f"{output}: there is a classifier in it", hint="name another folder")
     images = gather(folders, recipe, seed)

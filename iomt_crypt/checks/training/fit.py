@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from iomt_crypt.checks.card import CARD, WEIGHTS, Card
+from iomt_crypt.checks.card import CARD, WEIGHTS, Card, is_sound
 from iomt_crypt.checks.channel import channels_of
 from iomt_crypt.checks.network import SMALLEST_DEVIATION, Network
 from iomt_crypt.checks.patch import SIDES
@@ -25,7 +25,7 @@ from iomt_crypt.checks.training.bank import Bank, noise
 from iomt_crypt.checks.training.corpus import Plain
 from iomt_crypt.checks.training.evaluation import Track
 from iomt_crypt.checks.training.recipe import Recipe
-from iomt_crypt.errors import StorageError
+from iomt_crypt.errors import ConfigurationError, StorageError
 
 _CHUNK = 256
 _PIECES = 16  # of a frame for the limit: most frames have fewer
@@ -49,6 +49,13 @@ def train(plains: Sequence[Plain], recipe: Recipe, seed: int, track: Track, abou
         Given a sequence and a label, yields the sequence; a place for a progress bar.
     about
         For the card.
+
+    Raises
+    ------
+    InputError
+        There is no image to train on.
+    ConfigurationError
+        What comes out is no network: its numbers are not finite.
     """
     rng = np.random.default_rng(seed)
     with _deterministic(recipe.n_threads, seed):
@@ -61,7 +68,13 @@ def train(plains: Sequence[Plain], recipe: Recipe, seed: int, track: Track, abou
         weights = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
     digest = hashlib.sha256(weights).hexdigest()
     about = {**about, "seed": seed, "recipe": recipe.to_dict(), "pieces": bank.n_pieces}
-    return Trained(weights, Card(digest, recipe.channels, recipe.pooling, *limits, 0.5, about))
+    card = Card(digest, recipe.channels, recipe.pooling, *limits, 0.5, about)
+    if not is_sound(card):
+        raise ConfigurationError(
+            f"the training came to no finite numbers: rate {recipe.rate:g}, steps {recipe.steps}",
+            hint="the recipe's rate is too high, most likely",
+        )
+    return Trained(weights, card)
 
 
 def write(trained: Trained, folder: Path) -> None:

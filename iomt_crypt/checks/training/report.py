@@ -10,6 +10,7 @@ from typing import Any
 from iomt_crypt.checks.card import Card
 from iomt_crypt.checks.training import picture
 from iomt_crypt.checks.training.evaluation import Evaluation
+from iomt_crypt.checks.training.place import require_writable
 from iomt_crypt.checks.training.table import KEYS, MINIMUM_WORDS, full, grouped, judged
 from iomt_crypt.errors import StorageError
 
@@ -44,7 +45,8 @@ def write_report(evaluation: Evaluation, card: Card, folder: Path) -> dict[str, 
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise StorageError if there is something at ``folder``."""
+    """Raise StorageError if there is something at ``folder``, or nothing can be made there."""
+    require_writable(folder)
     if folder.exists():
         raise StorageError(f"{folder}: exists already", hint=_HINT)
 
