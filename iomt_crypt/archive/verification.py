@@ -9,7 +9,13 @@ from iomt_crypt.archive import store
 from iomt_crypt.archive.each import EachWorker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome, Worker
-from iomt_crypt.errors import ConfigurationError, InputError
+from iomt_crypt.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InputError,
+    IomtCryptError,
+    NoMatchingIdentityError,
+)
 
 if TYPE_CHECKING:
     from iomt_crypt.checks.cell import Cells
@@ -72,7 +78,10 @@ class _Verifier:
         from iomt_crypt.dicom.inspection import verify_stream
 
         with store.reading(item.location) as stream:
-            found = verify_stream(stream, identities=self._keyring)
+            try:
+                found = verify_stream(stream, identities=self._keyring)
+            except (AuthenticationError, NoMatchingIdentityError) as error:
+                return self._unopened(item, stream, error)
             if found.state == "plain" and not item.named and _is_directory(stream):
                 return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
             cells = _cells(stream, found.state)
@@ -82,8 +91,19 @@ class _Verifier:
         if verdict in ("authentic", "consistent"):
             return Outcome(item.location, "done", detail=detail)
         # The question is whether everything is encrypted and sound.
-        reason = f"{verdict.replace('-', ' ')}: {VERDICTS[verdict]}"
-        return Outcome(item.location, "failed", reason, _HINTS.get(verdict, ""), detail=detail)
+        return Outcome(item.location, "failed", _reason(verdict), _HINTS.get(verdict, ""), detail=detail)
+
+    def _unopened(self, item: Item, stream: BinaryIO, error: IomtCryptError) -> Outcome:
+        """The outcome for an object that does not open. Pixels that look plain are told, as they are without a key."""
+        try:
+            cells = _cells(stream, "consistent")
+        except InputError:
+            raise error from None
+        if cells is None or self._look(cells, "consistent") != "looks-plain":
+            raise error
+        detail = {"sop_instance_uid": cells.sop_instance_uid, "n_units": 0, "changed": (), "verdict": "looks-plain"}
+        reason = f"{error}; {_reason('looks-plain')}"
+        return Outcome(item.location, "failed", reason, _HINTS["looks-plain"], detail=detail)
 
     def _look(self, cells: Cells, state: str) -> str:
         """The verdict when the pixels have been looked at, too."""
@@ -103,6 +123,10 @@ class _Verifier:
         if self._classifier is None:
             return True
         return bool((self._classifier.probabilities(cells.frames) >= self._classifier.threshold).all())
+
+
+def _reason(verdict: str) -> str:
+    return f"{verdict.replace('-', ' ')}: {VERDICTS[verdict]}"
 
 
 def _is_directory(stream: BinaryIO) -> bool:

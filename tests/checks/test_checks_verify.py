@@ -17,6 +17,7 @@ from iomt_crypt.archive.operation import Outcome
 from iomt_crypt.cli.app import app
 from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.errors import InputError
+from iomt_crypt.seal import HpkeIdentity, write_identity
 
 TRUTH = {
     "plain.dcm": "plain",
@@ -88,12 +89,53 @@ def test_in_words(mixed):
 
 
 def test_with_an_identity_the_tags_decide(mixed, identity_file):
+    """... what is authentic; that pixels look plain is told with and without one."""
+    damage(mixed / "sealed.dcm", mixed / "damaged.dcm")
     code, out, _ = verify("--no-classifier", "-i", identity_file, "--json", mixed)
     found = {Path(line["source"]).name: line for line in map(json.loads, out.splitlines())}
     assert code == 1
     assert found["sealed.dcm"]["verdict"] == found["sealed_plan.dcm"]["verdict"] == "authentic"
-    assert found["fake.dcm"]["error"] == "authentication failed"
+    assert found["fake.dcm"]["verdict"] == "looks-plain"
+    assert found["fake.dcm"]["error"].startswith("authentication failed; looks plain: it says that it is encrypted")
+    assert "do not give it away" in found["fake.dcm"]["hint"]
+    assert found["fake.dcm"]["sop_instance_uid"] == found["sealed.dcm"]["sop_instance_uid"]
     assert found["lost.dcm"]["verdict"] == "no-record"
+    assert found["damaged.dcm"]["error"] == "authentication failed"
+    assert "verdict" not in found["damaged.dcm"]
+
+
+def test_with_the_identity_of_others(mixed, tmp_path):
+    write_identity(tmp_path / "other.key", HpkeIdentity.generate())
+    code, out, _ = verify("--no-classifier", "-i", tmp_path / "other.key", "--json", mixed)
+    found = {Path(line["source"]).name: line for line in map(json.loads, out.splitlines())}
+    assert code == 1
+    assert found["fake.dcm"]["verdict"] == "looks-plain"
+    assert found["fake.dcm"]["error"].startswith("no matching identity; looks plain: ")
+    assert found["sealed.dcm"]["error"] == "no matching identity"
+    assert "verdict" not in found["sealed.dcm"]
+
+
+def test_the_truth_agrees_with_a_key_and_without(mixed, tmp_path, identity_file):
+    truth = write_truth(tmp_path / "truth.csv", TRUTH)
+    for options in ([], ["-i", identity_file]):
+        code, _, err = verify("--no-classifier", *options, mixed, "--expect", truth)
+        assert (code, err.splitlines()[-1]) == (0, "disagreements: 0")
+
+
+def test_an_unreadable_geometry_says_no_more(mixed, identity_file):
+    """What does not open, and whose pixels cannot be told apart either, is what it was."""
+    dataset = dcmread(mixed / "fake.dcm")
+    dataset.Rows = 7 * dataset.Rows
+    dataset.save_as(mixed / "fake.dcm")
+    _, out, _ = verify("--no-classifier", "-i", identity_file, "--json", mixed / "fake.dcm")
+    assert json.loads(out)["error"] == "authentication failed"
+
+
+def damage(source: Path, target: Path) -> None:
+    """Change one byte of the pixels."""
+    data = bytearray(source.read_bytes())
+    data[-1] ^= 1
+    target.write_bytes(data)
 
 
 class TestDicomdir:
