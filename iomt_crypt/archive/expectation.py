@@ -44,11 +44,13 @@ class Expectation:
             It cannot be read, has another form, names a path twice or a truth that is none.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read ({type(error).__name__})", hint=_HINT) from None
         truths: dict[str, str] = {}
         for name, truth in _rows(path, text):
+            if not name:
+                raise InputError(f"{path}: a line has no path", hint=_HINT)
             if truth not in _TRUTHS:
                 raise InputError(f"{path}: {truth!r} is no truth", hint=_HINT)
             if _key(name, path.parent) in truths:
@@ -89,10 +91,14 @@ def _rows(path: Path, text: str) -> list[tuple[str, str]]:
         except ValueError:
             raise InputError(f"{path}: not JSON", hint=_HINT) from None
         return [(str(name), str(truth)) for name, truth in found.items()]
-    reader = csv.DictReader(io.StringIO(text))
-    if not {"path", "truth"} <= set(reader.fieldnames or ()):
+    # Spreadsheets write semicolons where the comma is the decimal sign.
+    separator = ";" if ";" in text.partition("\n")[0] else ","
+    names, *rows = [*csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)] or [[]]
+    columns = [name.strip() for name in names]
+    if not {"path", "truth"} <= set(columns):
         raise InputError(f"{path}: the header path,truth is missing", hint=_HINT)
-    return [(row["path"], (row["truth"] or "").strip()) for row in reader]
+    found = [dict(zip(columns, (value.strip() for value in row), strict=False)) for row in rows]
+    return [(row.get("path", ""), row.get("truth", "")) for row in found if any(row.values())]
 
 
 def _key(name: str, folder: Path) -> str:

@@ -202,6 +202,33 @@ def test_truth_that_is_found(mixed, tmp_path, suffix):
     assert rows["plain"] == ["0", "0", "0", "3", "0"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfpath,truth\r\nmixed/plain.dcm,plain\r\n",
+        b"path, truth\nmixed/plain.dcm, plain\n",
+        b" path ,truth \n mixed/plain.dcm , plain \n",
+        b'"path", "truth"\n"mixed/plain.dcm", "plain"\n',
+        b"path;truth\nmixed/plain.dcm;plain\n",
+        b"\xef\xbb\xbftruth ; path;note\r\nplain; mixed/plain.dcm ;a, b\r\n;;\r\n\r\n",
+        b'\xef\xbb\xbf{"mixed/plain.dcm": "plain"}',
+    ],
+)
+def test_truth_as_spreadsheets_write_it(mixed, tmp_path, text):
+    (tmp_path / "truth").write_bytes(text)
+    expectation = Expectation.read(tmp_path / "truth")
+    expectation.add(Outcome(str(mixed / "plain.dcm"), "failed", detail={"verdict": "plain"}))
+    assert expectation.matrix() == {"plain": {"plain": 1}}
+
+
+def test_a_path_may_hold_the_other_separator(mixed, tmp_path):
+    (mixed / "plain.dcm").rename(mixed / "a;b.dcm")
+    (tmp_path / "truth").write_text("path,truth\nmixed/a;b.dcm,plain\n")
+    expectation = Expectation.read(tmp_path / "truth")
+    expectation.add(Outcome(str(mixed / "a;b.dcm"), "failed", detail={"verdict": "plain"}))
+    assert expectation.n_disagreements == 0
+
+
 def test_truth_that_is_not(mixed, tmp_path):
     wrong = TRUTH | {"plain.dcm": "encrypted", "gone.dcm": "plain"}
     del wrong["lost.dcm"]
@@ -220,6 +247,9 @@ def test_truth_that_is_not(mixed, tmp_path):
         ("name,kind\na,plain\n", "the header path,truth is missing"),
         ("path,truth\na,ciphered\n", "'ciphered' is no truth"),
         ("path,truth\na,plain\n./a,plain\n", "./a is there twice"),
+        ("path;truth\na,plain\n", "'' is no truth"),
+        ("path,truth\na\n", "'' is no truth"),
+        ("truth,path\nplain\n", "a line has no path"),
         ("{not json", "not JSON"),
         ("", "the header path,truth is missing"),
     ],
