@@ -11,6 +11,8 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -45,6 +47,7 @@ class Journal:
 
     def __init__(self, path: Path, operation: Operation, sources: Sequence[str]) -> None:
         self._path = path
+        self._in_place: bool = getattr(operation, "in_place", False)
         try:
             # Paths may hold names of patients.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -98,8 +101,16 @@ class Journal:
 
     def finish(self, batch: Sequence[Found], outcomes: Sequence[Outcome]) -> None:
         """The outcomes of a batch."""
-        pairs = zip(batch, outcomes, strict=True)
+        pairs = ((self._after(f, o), o) for f, o in zip(batch, outcomes, strict=True))
         self._write((_absolute(f.item.location), f.size, f.mtime_ns, o.state, o.reason) for f, o in pairs)
+
+    def _after(self, found: Found, outcome: Outcome) -> Found:
+        """An object as it is now: one that was changed in place may have grown."""
+        if self._in_place and outcome.state == "done":
+            with suppress(OSError):
+                status = os.stat(found.item.location)  # noqa: PTH116 - a million of them
+                return replace(found, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        return found
 
     def _write(self, rows: Iterable[tuple[str, int, int, str, str]]) -> None:
         try:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
+from iomt_crypt.archive.rekey_folder import Folder, storage_error, sync_folder
 from iomt_crypt.archive.tree import STATE_FOLDER
 from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal.container import content, without_slack
@@ -29,10 +29,12 @@ from iomt_crypt.seal.container import content, without_slack
 FOLDER, DRAFTS = "redo", "drafts"
 BLOCK_BYTES = 512
 _LEFT = ".left"
-_MAGIC = b"IOMTREDO\0\1"
+_MAGIC = b"IOMTREDO\0\2"
 _DIGEST_BYTES = 16
 _LARGEST = 1 << 29
-_HEAD = struct.Struct(">QQQLHLL")  # inode, file size, offset, container size; bytes of name, old and new
+# Inode, file size, modification time (but in files of version 1), offset, container size; bytes of name, old and new.
+_HEAD = struct.Struct(">QQqQLHLL")
+_HEAD_1, _MAGIC_1 = struct.Struct(">QQQLHLL"), b"IOMTREDO\0\1"
 
 
 class Change(NamedTuple):
@@ -42,6 +44,8 @@ class Change(NamedTuple):
         POSIX path below the tree
     inode, size
         of the file: another file of the same name is not touched
+    mtime_ns
+        its modification time, which it keeps; None: not known
     offset, old, new
         where, the container that is there and the one that is to be there, of equal size
     """
@@ -49,6 +53,7 @@ class Change(NamedTuple):
     relative: str
     inode: int
     size: int
+    mtime_ns: int | None
     offset: int
     old: bytes
     new: bytes
@@ -80,7 +85,7 @@ class Redo:
         self._encoded: list[bytes] = [_MAGIC]
         self._descriptor = -1
         while self._descriptor < 0:
-            self._path, self._descriptor = create_secret(folder.state(FOLDER))
+            self._path, self._descriptor = folder.create(FOLDER)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             if not self._path.exists():  # a recovery saw it before it was locked, and took it for an empty one
                 self.abandon()
@@ -88,8 +93,12 @@ class Redo:
     def drafts(self) -> Path:
         """A folder for drafts, on the tree's file system; goes with the redo file."""
         if self._drafts is None:
-            self._drafts = self._folder.state(DRAFTS) / self._path.name
-            self._drafts.mkdir(mode=0o700)
+            while True:
+                drafts = self._folder.state(DRAFTS) / self._path.name
+                with suppress(FileNotFoundError):  # as in `Folder.create`
+                    drafts.mkdir(mode=0o700)
+                    break
+            self._drafts = drafts
         return self._drafts
 
     def add(self, change: Change) -> None:
@@ -125,7 +134,7 @@ class Redo:
 def _entry(change: Change) -> tuple[bytes, bytes]:
     # The slack's zeros are half of it: they are put back when it is read.
     name, old, new = os.fsencode(change.relative), without_slack(change.old), without_slack(change.new)
-    numbers = change.inode, change.size, change.offset, len(change.new)
+    numbers = change.inode, change.size, change.mtime_ns or 0, change.offset, len(change.new)
     body = b"".join((_HEAD.pack(*numbers, len(name), len(old), len(new)), name, old, new))
     return hashlib.sha256(body).digest()[:_DIGEST_BYTES], body
 
@@ -133,17 +142,21 @@ def _entry(change: Change) -> tuple[bytes, bytes]:
 def read_changes(data: bytes) -> list[Change]:
     """The whole entries at the beginning of a redo file; what follows was never relied upon."""
     changes: list[Change] = []
-    position = len(_MAGIC) if data.startswith(_MAGIC) else len(data)
-    while position + _DIGEST_BYTES + _HEAD.size <= len(data):
+    timed = not data.startswith(_MAGIC_1)
+    head = _HEAD if timed else _HEAD_1
+    position = len(_MAGIC) if data.startswith((_MAGIC, _MAGIC_1)) else len(data)
+    while position + _DIGEST_BYTES + head.size <= len(data):
         begin = position + _DIGEST_BYTES
-        inode, size, offset, length, *parts = _HEAD.unpack_from(data, begin)
-        end = begin + _HEAD.size + sum(parts)
+        inode, size, *numbers, n_name, n_old, n_new = head.unpack_from(data, begin)
+        mtime_ns, (offset, length) = numbers[0] if timed else None, numbers[-2:]
+        parts = n_name, n_old, n_new
+        end = begin + head.size + sum(parts)
         if hashlib.sha256(data[begin:end]).digest()[:_DIGEST_BYTES] != data[position:begin]:
             break
-        name_at = begin + _HEAD.size
+        name_at = begin + head.size
         old_at, new_at = name_at + parts[0], name_at + parts[0] + parts[1]
         old, new = (value.ljust(length, b"\0") for value in (data[old_at:new_at], data[new_at:end]))
-        changes.append(Change(os.fsdecode(data[name_at:old_at]), inode, size, offset, old, new))
+        changes.append(Change(os.fsdecode(data[name_at:old_at]), inode, size, mtime_ns, offset, old, new))
         position = end
     return changes
 
@@ -161,10 +174,12 @@ def recover(folder: Folder, *, left: bool = False) -> list[Recovered]:
     """
     found: list[Recovered] = []
     state = folder.path / STATE_FOLDER / FOLDER
-    if state.is_dir():
-        for path in sorted(state.iterdir()):
-            if left or path.suffix != _LEFT:
-                found += _recover_file(folder, path)
+    paths: list[Path] = []
+    with suppress(FileNotFoundError):  # none, or another run has just ended
+        paths = sorted(state.iterdir())
+    for path in paths:
+        if left or path.suffix != _LEFT:
+            found += _recover_file(folder, path)
     return found
 
 
@@ -220,11 +235,16 @@ def _complete(descriptor: int, change: Change, location: str) -> Recovered:
     if (status.st_ino, status.st_size) != (change.inode, change.size):
         return Recovered(location, "left", "another file has this name now")
     there = os.pread(descriptor, len(change.new), change.offset)
-    if there == change.new or (there != change.old and _is_whole(there)):
+    # The file's own time may be that of the write that was cut off.
+    times_ns = status.st_atime_ns, status.st_mtime_ns if change.mtime_ns is None else change.mtime_ns
+    if there == change.new:
+        os.utime(descriptor, ns=times_ns)
+        return Recovered(location, "complete")
+    if there != change.old and _is_whole(there):
         return Recovered(location, "complete")
     if not is_between(change, there):
         return Recovered(location, "left", "it was changed since")
-    overwrite(descriptor, change, status)
+    overwrite(descriptor, change, times_ns)
     return Recovered(location, "completed")
 
 
@@ -255,9 +275,9 @@ def is_between(change: Change, there: bytes) -> bool:
     return True
 
 
-def overwrite(descriptor: int, change: Change, status: os.stat_result) -> None:
-    """Write the new bytes in place; the file keeps its times (its ctime tells of the change). Raises OSError."""
+def overwrite(descriptor: int, change: Change, times_ns: tuple[int, int]) -> None:
+    """Write the new bytes in place; the file keeps ``times_ns`` (its ctime tells of the change). Raises OSError."""
     position = 0
     while position < len(change.new):
         position += os.pwrite(descriptor, change.new[position:], change.offset + position)
-    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(descriptor, ns=times_ns)

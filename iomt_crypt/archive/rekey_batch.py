@@ -72,15 +72,7 @@ class Batch:
         StorageError
             There is no room, or the new file cannot be given what the old one has.
         """
-        if status.st_nlink > 1:
-            raise InputError(
-                f"{relative}: has {status.st_nlink} names (hard links) and its record no room for more recipients",
-                hint="a new file would leave the other names with the old keys: make it one file, or two copies",
-            )
-        if status.st_dev != self.folder.device:
-            raise StorageError(
-                f"{relative}: on another file system than {self.folder.path}", hint="name its own folder as a source"
-            )
+        check_replaceable(self.folder, relative, status)
         try:
             path, descriptor = create_secret(self._redo.drafts())
             try:
@@ -92,7 +84,7 @@ class Batch:
             finally:
                 os.close(descriptor)
         except OSError as cause:
-            error = storage_error(cause, relative)
+            error = storage_error(cause, self.folder.location(relative))
             raise error from cause
         self._draft_bytes += status.st_size
         self._drafts.append((number, Draft(path, relative, status.st_ino, status.st_size, status.st_mtime_ns)))
@@ -108,14 +100,14 @@ class Batch:
                 self._overwrite(change)
             except OSError as error:
                 self._broken = True  # a part of it may be written: the redo file is needed
-                failed(number, storage_error(error, change.relative))
+                failed(number, storage_error(error, self.folder.location(change.relative)))
             except IomtCryptError as error:
                 failed(number, error)
         for number, draft in self._drafts:
             try:
                 self._replace(draft)
             except OSError as error:
-                failed(number, storage_error(error, draft.relative))
+                failed(number, storage_error(error, self.folder.location(draft.relative)))
             except IomtCryptError as error:
                 failed(number, error)
 
@@ -123,19 +115,19 @@ class Batch:
         try:
             descriptor = self.folder.open(change.relative, os.O_RDWR)
         except OSError as cause:
-            error = open_error(cause, change.relative)
+            error = open_error(cause, self.folder.location(change.relative))
             raise error from cause
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # against another run over the same tree
             status = os.fstat(descriptor)
             if (status.st_ino, status.st_size) != (change.inode, change.size):
-                raise _changed(change.relative)
+                raise _changed(self.folder.location(change.relative))
             there = os.pread(descriptor, len(change.old), change.offset)
             if there == change.new:  # by another of its names
                 return
             if there != change.old:
-                raise _changed(change.relative)
-            overwrite(descriptor, change, status)
+                raise _changed(self.folder.location(change.relative))
+            overwrite(descriptor, change, (status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(descriptor)
 
@@ -146,7 +138,7 @@ class Batch:
         self._replaced.append(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
         status = os.fstat(self._replaced[-1])
         if (status.st_ino, status.st_size, status.st_mtime_ns) != (draft.inode, draft.size, draft.mtime_ns):
-            raise _changed(draft.relative)
+            raise _changed(self.folder.location(draft.relative))
         os.rename(draft.path, name, dst_dir_fd=folder)
 
     def release(self) -> None:
@@ -168,8 +160,43 @@ class Batch:
         self._redo.abandon()
 
 
-def _changed(relative: str) -> InputError:
-    return InputError(f"{relative}: was changed while it was re-keyed", hint="left as it is; run the command again")
+def check_writable(folder: Folder, relative: str) -> None:
+    """Whether an object can be overwritten, as far as can be told before. Raises StorageError."""
+    below, _, name = relative.rpartition("/")
+    if not os.access(name, os.W_OK, dir_fd=folder.folder(below), effective_ids=True):
+        raise StorageError(
+            f"{folder.location(relative)}: may not be written", hint="run it as the owner, or change its mode"
+        )
+
+
+def check_replaceable(folder: Folder, relative: str, status: os.stat_result) -> None:
+    """Whether a new file can take the place of an object, as far as can be told before.
+
+    Raises
+    ------
+    InputError
+        The file has other names (hard links), which would go on naming the old one.
+    StorageError
+        It is on another file system, or nothing may be written to its folder.
+    """
+    if status.st_nlink > 1:
+        raise InputError(
+            f"{folder.location(relative)}: has {status.st_nlink} names (hard links), and a new file is needed",
+            hint="it would leave the other names with the old keys: make it one file, or two copies",
+        )
+    if status.st_dev != folder.device:
+        raise StorageError(
+            f"{folder.location(relative)}: on another file system than {folder.path}",
+            hint="name its own folder as a source",
+        )
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.folder(relative.rpartition("/")[0]), effective_ids=True):
+        raise StorageError(
+            f"{folder.location(relative)}: nothing may be written to its folder", hint="run it as the owner"
+        )
+
+
+def _changed(location: str) -> InputError:
+    return InputError(f"{location}: was changed while it was re-keyed", hint="left as it is; run the command again")
 
 
 def _keep_attributes(source: int, draft: int, status: os.stat_result) -> None:

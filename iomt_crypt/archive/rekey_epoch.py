@@ -14,14 +14,41 @@ from contextlib import suppress
 
 import cbor2
 
-from iomt_crypt.archive.rekey_folder import Folder, create_secret, storage_error, sync_folder
+from iomt_crypt.archive.rekey_folder import Folder, storage_error, sync_folder
 from iomt_crypt.archive.tree import STATE_FOLDER
 from iomt_crypt.seal import Epoch, Recipient, Stanza, fingerprint_text
+from iomt_crypt.seal.recipient import Opening
 from iomt_crypt.seal.record import Record
 
 _FOLDER = "epochs"
 _OBJECTS_PER_EPOCH = 10_000
 _MOST_BYTES = 1 << 16
+
+
+class Wanted:
+    """Who is to open the objects, and no one else.
+
+    names
+        what the stanzas for them say whose they are, sorted
+    """
+
+    def __init__(self, recipients: Sequence[Recipient], stanzas: Sequence[Stanza]) -> None:
+        self.names = sorted(stanza.recipient for stanza in stanzas)
+        self._nameless = [recipient for recipient in recipients if isinstance(recipient, Opening)]
+        self._last: tuple[bytes, tuple[Stanza, ...]] | None = None
+        self._last_are = False
+
+    def are(self, record: Record) -> bool:
+        """Whether a record is for exactly these, as it says; passphrases, whose stanzas say nothing, are tried."""
+        if sorted(stanza.recipient for stanza in record.stanzas) != self.names:
+            return False
+        if not self._nameless:
+            return True
+        epoch = record.epoch_id, record.stanzas
+        if epoch != self._last:
+            self._last_are = all(any(r.opens(s, record.epoch_id) for s in record.stanzas) for r in self._nameless)
+            self._last = epoch
+        return self._last_are
 
 
 class Epochs:
@@ -36,6 +63,7 @@ class Epochs:
         self._epoch = Epoch.create(recipients)
         self._n_left = _OBJECTS_PER_EPOCH
         self._noted: set[tuple[bytes, Folder]] = set()
+        self.wanted = Wanted(recipients, self._epoch.stanzas)
 
     def next(self, folder: Folder, *, noted: bool = True) -> Epoch:
         """The epoch for one more object of ``folder``. Raises StorageError when it cannot be noted there."""
@@ -54,9 +82,9 @@ def _note(folder: Folder, epoch: Epoch, *, rotate: bool) -> None:
         "recipients": [fingerprint_text(s.recipient) for s in epoch.stanzas],
         "rotate": rotate,
     }
-    path = folder.state(_FOLDER)
+    path = folder.path / STATE_FOLDER / _FOLDER
     try:
-        note, descriptor = create_secret(path, epoch.id.hex())
+        note, descriptor = folder.create(_FOLDER, epoch.id.hex())
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
                 file.write(json.dumps(facts) + "\n")

@@ -36,6 +36,10 @@ class Folder:
         self.device = os.fstat(self._descriptor).st_dev
         self._devices = {self.device: self._descriptor}
 
+    def location(self, relative: str) -> str:
+        """A path below as the user would write it."""
+        return str(self.path / relative)
+
     def open(self, relative: str, flags: int) -> int:
         """Descriptor of a regular file below.
 
@@ -80,6 +84,12 @@ class Folder:
             error = storage_error(cause, str(path))
             raise error from cause
         return path
+
+    def create(self, name: str, file: str = "") -> tuple[Path, int]:
+        """A new file in the folder ``name`` in ours, see `create_secret`. Raises OSError, StorageError."""
+        while True:
+            with suppress(FileNotFoundError):  # another run has ended, and removed the folder that it left empty
+                return create_secret(self.state(name), file)
 
     def saw(self, descriptor: int) -> os.stat_result:
         """Status of an open file below; its file system is made durable with the others from now on."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.archive.redo import Change, recover
-from iomt_crypt.archive.rekey_batch import Batch, Pipeline
+from iomt_crypt.archive.rekey_batch import Batch, Pipeline, check_replaceable, check_writable
 from iomt_crypt.archive.rekey_epoch import Epochs, made_before
 from iomt_crypt.archive.rekey_folder import Folder, open_error
 from iomt_crypt.archive.rekey_target import Target, Targets
 from iomt_crypt.dicom.locate import Location, locate_record
-from iomt_crypt.dicom.rekey import copy_patched, patches, rotate
+from iomt_crypt.dicom.rekey import authenticate, copy_patched, patches, rotate
 from iomt_crypt.dicom.source import read_file
 from iomt_crypt.errors import (
     AuthenticationError,
@@ -53,7 +53,7 @@ class RekeyWorker:
     ) -> None:
         self._keyring = Keyring(identities)
         self._epochs = Epochs(recipients, rotate=rotate)
-        self._wanted = sorted(recipient.fingerprint for recipient in recipients)
+        self._wanted = self._epochs.wanted
         self._rotate, self._dry_run, self._noted = rotate, dry_run, noted
         self._targets = Targets(dry_run=dry_run)
         self.errors: dict[int, IomtCryptError] = {}
@@ -67,7 +67,7 @@ class RekeyWorker:
         if len(items) >= _MANY and not self._rotate and self._shortcut is None:
             from iomt_crypt.archive.rekey_shortcut import Shortcut  # numba takes half a second to load
 
-            self._shortcut = Shortcut(self._keyring, self._wanted)
+            self._shortcut = Shortcut(self._keyring, self._wanted.names)
         opened = self._targets.ahead(items)
         outcomes = [self._begin(n, item, target) for n, (item, target) in enumerate(zip(items, opened, strict=True))]
         self._submit()
@@ -134,7 +134,7 @@ class RekeyWorker:
 
     def _located(self, target: Target, location: Location) -> Outcome:
         parsed = ParsedRecord.of(location.container)
-        same = sorted(stanza.recipient for stanza in parsed.record.stanzas) == self._wanted
+        same = self._wanted.are(parsed.record)
         try:
             opened = parsed.open(self._keyring)
             if self._shortcut is not None:
@@ -158,7 +158,7 @@ class RekeyWorker:
         in_place = len(new) == len(old)
         if in_place:
             self._change(target, location.offset, old, new)
-        elif not self._dry_run:
+        else:
             write = partial(copy_patched, target.descriptor, changed=patches(location, new))
             self._draft(target, write)
         return self._done(target.item, "in place" if in_place else "new file", opened.record.epoch_id, epoch)
@@ -173,16 +173,24 @@ class RekeyWorker:
             ):
                 rotate(stream, sink, keyring=self._keyring, epoch=epoch)
 
-        if not self._dry_run:
-            self._draft(target, write)
+        if self._dry_run:
+            with os.fdopen(os.dup(target.descriptor), "rb") as stream:
+                authenticate(stream, self._keyring)
+        self._draft(target, write)
         return self._done(target.item, "rotated", old.epoch_id, epoch)
 
     def _change(self, target: Target, offset: int, old: bytes, new: bytes) -> None:
-        if not self._dry_run:
-            inode, size = target.status.st_ino, target.status.st_size
-            self._batch_of(target.folder).change(target.number, Change(target.relative, inode, size, offset, old, new))
+        if self._dry_run:
+            check_writable(target.folder, target.relative)
+            return
+        status = target.status
+        change = Change(target.relative, status.st_ino, status.st_size, status.st_mtime_ns, offset, old, new)
+        self._batch_of(target.folder).change(target.number, change)
 
     def _draft(self, target: Target, write: Callable[[int], None]) -> None:
+        if self._dry_run:
+            check_replaceable(target.folder, target.relative, target.status)
+            return
         self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
 
     def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:

@@ -118,6 +118,12 @@ def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch) 
     _compare(opened, sink, epoch, before.digest())
 
 
+def authenticate(stream: BinaryIO, keyring: Keyring) -> None:
+    """Open record, header and every frame, as `rotate` does before it encrypts them anew; the same errors."""
+    for _ in frames(open_object(read_file(stream), keyring)):
+        pass
+
+
 def _pack(record: Record, size: int) -> bytes:
     """The container, of the old one's size where that is enough, so that nothing else moves."""
     return record.pack(size=size) if len(record.pack(slack=False)) <= size else record.pack()

@@ -75,6 +75,13 @@ class Expiring(Protocol):
     def check(self, now: datetime) -> None: ...
 
 
+@runtime_checkable
+class Opening(Protocol):
+    """A recipient whose stanzas do not say whose they are: it tells its own by opening them."""
+
+    def opens(self, stanza: Stanza, epoch_id: bytes) -> bool: ...
+
+
 def epoch_info(epoch_id: bytes) -> bytes:
     """What every kind binds an epoch key to: a stanza moved to another epoch does not open."""
     return b"iomt-crypt/1/epoch" + epoch_id

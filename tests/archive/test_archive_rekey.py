@@ -33,6 +33,7 @@ from iomt_crypt.errors import (
     NotEncryptedError,
 )
 from iomt_crypt.seal import Epoch, HpkeIdentity, fingerprint_text, write_identity
+from iomt_crypt.seal.kind.passphrase import PassphraseIdentity, PassphraseRecipient
 from tests import synthetic
 
 
@@ -177,6 +178,30 @@ def test_dry_run_writes_nothing(tree, old, new):
     assert not (tree.folder / ".iomt-crypt").exists()
 
 
+@pytest.mark.parametrize("what", ["hard link", "pixels", "not writable", "folder not writable"])
+def test_dry_run_finds_what_would_fail(what, tree, old, new, monkeypatch):
+    """It says of each object what the run says that changes it, in the same words."""
+    path, many, options = tree.paths[0], list(new), {}
+    if what == "hard link":
+        os.link(path, tree.folder / "study1" / "zz")
+        many += [HpkeIdentity.generate() for _ in range(6)]
+    elif what == "pixels":
+        path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+        options = {"rotate": True}
+    else:  # root may do anything
+        many += [HpkeIdentity.generate() for _ in range(6 * (what == "folder not writable"))]
+        monkeypatch.setattr(os, "access", lambda name, *_, **__: name not in (path.name, "."))
+    before = path.read_bytes()
+    outcomes = rekey(tree, [old], many, dry_run=True, **options)
+    assert outcomes[0].state == "failed"
+    assert outcomes[0].reason.count("00000.dcm") == ("writable" in what or what == "hard link")
+    assert path.read_bytes() == before
+    assert not (tree.folder / ".iomt-crypt").exists()
+    if "writable" not in what:
+        done = rekey(tree, [old], many, **options)
+        assert [(o.state, o.reason) for o in done] == [(o.state, o.reason) for o in outcomes]
+
+
 def test_what_is_done_is_not_done_again(tree, old, new):
     rekey(tree, [old], new)
     after = [path.read_bytes() for path in tree.paths]
@@ -190,6 +215,27 @@ def test_recipients_that_are_claimed_are_not_believed(tree, old, new):
     rekey(tree, [old], new)
     shutil.rmtree(tree.folder / ".iomt-crypt")
     assert states(rekey(tree, [old], new)) == {("failed", "no matching identity")}
+
+
+def test_a_passphrase_is_told_from_another_one(tree, old):
+    """Its stanzas say nothing of whose they are; so they are tried, and what is done is known all the same."""
+    first, second = (PassphraseRecipient(name * 3) for name in (b"first", b"second"))
+    opens_first, opens_second = (PassphraseIdentity(name * 3) for name in (b"first", b"second"))
+
+    def rekeyed(identities, recipient) -> set[tuple[str, str]]:
+        working = rekey_worker.RekeyWorker(identities, [recipient])
+        try:
+            return states(working.run(tree.items()))
+        finally:
+            working.close()
+
+    before = ("skipped", "done before: it has exactly these recipients")
+    assert rekeyed([old], first) == {("done", "in place")}
+    assert rekeyed([old], PassphraseRecipient(b"first" * 3)) == {before}  # cut off, and gone on with
+    assert rekeyed([opens_first], first) == {before}
+    assert {state for state, _ in rekeyed([old], second)} == {"failed"}
+    assert rekeyed([opens_first], second) == {("done", "in place")}
+    assert rekeyed([opens_second], second) == {before}
 
 
 def test_a_second_rotation_is_one(tree, old, new):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,13 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, check_rekeyed, located, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import redo, rekey_batch
+from iomt_crypt.archive import redo, rekey_batch, rekey_folder
 from iomt_crypt.archive.redo import BLOCK_BYTES, Change, Redo, is_between, read_changes, recover
 from iomt_crypt.archive.rekey import recover_trees
 from iomt_crypt.archive.rekey_folder import Folder
 from iomt_crypt.errors import AuthenticationError, StorageError
 from iomt_crypt.seal import Epoch, HpkeIdentity, Keyring
+from iomt_crypt.seal.container import without_slack
 from iomt_crypt.seal.record import ParsedRecord
 
 
@@ -40,7 +43,8 @@ def change_of(tree, name: str, old: HpkeIdentity, new: list[HpkeIdentity]) -> Ch
     size = len(location.container)
     container = ParsedRecord.of(location.container).open(Keyring([old])).rewrapped(epoch, size=size)
     status = (tree.folder / name).stat()
-    return Change(name, status.st_ino, status.st_size, location.offset, location.container, container)
+    numbers = status.st_ino, status.st_size, status.st_mtime_ns, location.offset
+    return Change(name, *numbers, location.container, container)
 
 
 def cut_off(folder: Folder, *changes: Change) -> Path:
@@ -225,24 +229,89 @@ def test_nobody_else_may_read_the_state(tree, folder, old, new):
 
 def test_a_file_that_is_locked_by_a_recovery_while_it_is_made(tree, folder, monkeypatch):
     """A recovery may take a redo file for an empty one before its lock: another one is made."""
-    made, create = [], redo.create_secret
+    made, create = [], rekey_folder.create_secret
 
-    def taken(path):
-        found = create(path)
+    def taken(path, name):
+        found = create(path, name)
         made.append(found[0])
         if len(made) == 1:
             found[0].unlink()
         return found
 
-    monkeypatch.setattr(redo, "create_secret", taken)
+    monkeypatch.setattr(rekey_folder, "create_secret", taken)
     file = Redo(folder)
     assert len(made) == 2
     assert made[1].exists()
     file.remove()
 
 
+def test_folders_that_another_run_removes_at_its_end_are_made_again(tree, folder, old, new, monkeypatch):
+    """`Folder.leave_state` of one run comes between the folder and the file of another one."""
+    make = Folder.state
+    removed: list[str] = []
+
+    def removing(self, name):
+        path = make(self, name)
+        if name not in removed:
+            removed.append(name)
+            self.leave_state()
+            assert not path.exists()
+        return path
+
+    monkeypatch.setattr(Folder, "state", removing)
+    many = [*new, *(HpkeIdentity.generate() for _ in range(6))]
+    assert {outcome.state for outcome in rekey(tree, [old], many, noted=True)} == {"done"}
+    assert sorted(removed) == ["drafts", "epochs", "redo"]
+    for name in tree.before:
+        check_rekeyed(tree, name, old, many)
+
+
+def test_the_state_of_a_run_that_ends_while_it_is_looked_for(folder, monkeypatch):
+    state = folder.state("redo")
+    iterate = Path.iterdir
+
+    def gone(self):
+        if self == state:
+            state.rmdir()
+        return iterate(self)
+
+    monkeypatch.setattr(Path, "iterdir", gone)
+    assert recover(folder) == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_times_are_kept_though_the_write_was_cut_off(whole, tree, folder, old, new):
+    """The kill comes between the write and the setting back of the time."""
+    change, path = change_of(tree, "study0/00000.dcm", old, new), tree.paths[0]
+    write_blocks(path, change, -1 if whole else 0b1011)
+    os.utime(path)
+    assert path.stat().st_mtime_ns != MTIME_NS
+    cut_off(folder, change)
+    assert [r.state for r in recover(folder)] == ["complete" if whole else "completed"]
+    assert path.stat().st_mtime_ns == MTIME_NS
+
+
+def test_redo_files_of_the_first_version_are_read(tree, folder, old, new):
+    """They may hold the only record of an object."""
+    changes = [change_of(tree, name, old, new) for name in list(tree.before)[:3]]
+    data = b"IOMTREDO\0\1"
+    for c in changes:
+        name, was, now = c.relative.encode(), without_slack(c.old), without_slack(c.new)
+        head = struct.pack(">QQQLHLL", c.inode, c.size, c.offset, len(c.new), len(name), len(was), len(now))
+        body = head + name + was + now
+        data += hashlib.sha256(body).digest()[:16] + body
+    assert read_changes(data) == [c._replace(mtime_ns=None) for c in changes]
+    assert read_changes(data[:-1]) == [c._replace(mtime_ns=None) for c in changes[:2]]
+    path = cut_off(folder)
+    path.write_bytes(data)
+    write_blocks(tree.paths[0], changes[0], 0b1011)
+    assert [r.state for r in recover(folder)] == ["completed"] * 3
+    for c in changes:
+        check_rekeyed(tree, c.relative, old, new)
+
+
 def test_blocks_are_counted_from_the_beginning_of_the_file():
-    change = Change("x", 1, 2, 500, b"a" * 600, b"b" * 600)
+    change = Change("x", 1, 2, 3, 500, b"a" * 600, b"b" * 600)
     assert is_between(change, b"b" * 12 + b"a" * 512 + b"b" * 76)
     assert is_between(change, b"b" * 13 + b"a" * 587)  # a process that was killed
     assert not is_between(change, b"b" * 12 + b"a" * 100 + b"b" * 100 + b"a" * 388)

@@ -159,7 +159,7 @@ def test_a_folder_of_many(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "lstat", lstat)
     assert len(list(itertools.islice(walk([str(tmp_path)]), 10))) == 10
-    assert len(asked) < 20
+    assert len([path for path in asked if str(path).startswith(f"{tmp_path}/")]) < 20
 
 
 class TestDicomdir:

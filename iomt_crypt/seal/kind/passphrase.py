@@ -73,6 +73,14 @@ class PassphraseRecipient:
         aead = AESGCM(_wrapping_key(self._stretched, epoch_id))
         return Stanza(KIND, FINGERPRINT, self._parameters + aead.encrypt(bytes(12), epoch_key, self._parameters))
 
+    def opens(self, stanza: Stanza, epoch_id: bytes) -> bool:
+        """Whether a stanza is for this passphrase, of whatever salt. Stretches once for each salt."""
+        return self._identity.unwrap(stanza, epoch_id) is not None
+
+    @cached_property
+    def _identity(self) -> PassphraseIdentity:
+        return PassphraseIdentity(self._passphrase)
+
 
 class PassphraseIdentity:
     """Somebody who knows a passphrase."""
