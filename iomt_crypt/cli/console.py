@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 import threading
 import time
@@ -16,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from iomt_crypt.errors import IomtCryptError, NotDicomError, StorageError
+from iomt_crypt.errors import AuthenticationError, IomtCryptError, NotDicomError, StorageError
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -31,6 +33,26 @@ def print_error(message: str, hint: str = "") -> None:
 def print_failure(location: str, reason: str, hint: str = "") -> None:
     """The error of one input, which is named once."""
     print_error(reason if reason.startswith(location) else f"{location}: {reason}", hint)
+
+
+def full_hint(location: str, reason: str, hint: str) -> str:
+    """``hint``; for an object that failed to authenticate, also where a re-keying was cut off that it may be a part of.
+
+    Half written, an object is like a damaged one, and can be completed.
+    """
+    if str(AuthenticationError()) not in reason:
+        return hint
+    from iomt_crypt.archive import redo, store
+    from iomt_crypt.archive.tree import STATE_FOLDER
+
+    if store.is_url(location):  # nothing is changed in place there
+        return hint
+    for folder in Path(os.path.realpath(store.local_path(location))).parents:
+        with suppress(OSError):  # none there, or not ours to see
+            if any((folder / STATE_FOLDER / redo.FOLDER).iterdir()):
+                go_on = f"iomt-crypt rekey --recover {shlex.quote(str(folder))}"
+                return f"{hint}; a re-keying was cut off here: {go_on}"
+    return hint
 
 
 def print_note(text: str) -> None:
@@ -182,7 +204,8 @@ def run_inputs(
             result = work(item)
         except IomtCryptError as error:
             skipped = isinstance(error, NotDicomError) and not item.named
-            result = {"state": "skipped" if skipped else "failed", "error": str(error), "hint": error.hint}
+            hint = full_hint(str(item.path), str(error), error.hint)
+            result = {"state": "skipped" if skipped else "failed", "error": str(error), "hint": hint}
         _count(tally, item, result)
         if as_json:
             print_json({"source": str(item.path), **result})

@@ -8,13 +8,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
-from iomt_crypt.cli.console import TreeBar, print_error, print_failure, print_json, print_note, totals_text
+from iomt_crypt.cli.console import TreeBar, full_hint, print_error, print_failure, print_json, print_note, totals_text
 from iomt_crypt.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Run:
             def tell(outcome: Outcome) -> None:
                 nonlocal n_before
                 n_before += outcome.before
+                if outcome.state == "failed":
+                    outcome = replace(outcome, hint=full_hint(outcome.location, outcome.reason, outcome.hint))
                 self._tell(outcome, show)
                 file.add(outcome)
                 if heard is not None:

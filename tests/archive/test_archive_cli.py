@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from object_tree import files, write_objects
+from rekey_harness import write_tree
 from typer.testing import CliRunner
 
 from iomt_crypt.cli.app import app
 from iomt_crypt.errors import StorageError
+from iomt_crypt.seal import write_identity
 
 PROGRAM = [sys.executable, "-m", "iomt_crypt"]
 
@@ -108,6 +110,77 @@ class TestReportsReplaceNothingElse:
             run(*encrypt, "--report", make(tmp_path / "out" / "s000") / "i00003.dcm")
         assert (tmp_path / "out" / "s000" / "i00003.dcm").read_bytes()[128:132] == b"DICM"
         assert json.loads(Path(str(caught.value).rpartition(" is ")[2]).read_text())["done"] == 30
+
+
+class TestCutOffReKeying:
+    """An object that a killed re-keying left half written looks damaged, and can be completed."""
+
+    @pytest.fixture
+    def keys(self, tmp_path, old, new) -> list[object]:
+        write_identity(tmp_path / "old.key", old)
+        write_identity(tmp_path / "new.key", new[0])
+        return ["-i", tmp_path / "old.key", "-i", tmp_path / "new.key"]
+
+    @pytest.fixture
+    def torn(self, tmp_path, old, new, keys) -> Path:
+        """Killed in the middle of the first record that it wrote; the redo file lies two folders above."""
+        tree = write_tree(tmp_path / "an archive", 2, [old], folders=1)
+        code = (
+            "import os, signal\n"
+            "write = os.pwrite\n"
+            "def half(descriptor, data, offset):\n"
+            "    write(descriptor, data[: len(data) // 4], offset)\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "os.pwrite = half\n"
+            "from iomt_crypt.cli import main\n"
+            "main()"
+        )
+        arguments = ["rekey", *map(str, keys), "-r", str(new[0].recipient), str(tree.folder)]
+        killed = subprocess.run([sys.executable, "-c", code, *arguments], timeout=120, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        [path] = [tree.folder / name for name in tree.before if not tree.untouched(name)]
+        return path
+
+    def test_all_commands_say_so(self, torn, keys, tmp_path, new):
+        archive = torn.parent.parent
+        advice = f"a re-keying was cut off here: iomt-crypt rekey --recover '{archive}'"
+        rekey = ["rekey", "--dry-run", *keys, "-r", new[0].recipient, archive]
+        for command in (
+            ["verify", archive],
+            ["verify", *keys, torn],
+            ["decrypt", *keys, torn.parent, "-o", tmp_path / "back"],
+            ["inspect", torn],
+            rekey,
+        ):
+            code, _, err = run(*command)
+            assert code == 1
+            assert err.count(advice) == 1, command
+        out = run("verify", *keys, archive, "--json", "--report", tmp_path / "r")[1]
+        hints = [line["hint"] for line in map(json.loads, out.splitlines()) if line["state"] == "failed"]
+        assert [hint.endswith(advice) for hint in hints] == [True]
+        assert json.loads((tmp_path / "r").read_text())["objects"][0]["hint"] == hints[0]
+        assert run("rekey", "--recover", archive)[0] == 0
+        assert run("verify", *keys, archive)[0] == 0
+
+    def test_damage_alone_is_damage(self, torn, keys):
+        archive = torn.parent.parent
+        assert run("rekey", "--recover", archive)[0] == 0
+        data = bytearray(torn.read_bytes())
+        data[-1] ^= 1
+        torn.write_bytes(data)
+        code, _, err = run("verify", *keys, archive)
+        assert code == 1
+        assert "authentication failed\nhint: the object was damaged or changed after encryption" in err
+        assert "cut off" not in err
+
+    def test_other_failures_are_not_looked_into(self, torn):
+        """No look at folders for what did not fail to authenticate."""
+        (torn.parent / "00002.dcm").write_bytes(torn.read_bytes()[:900])
+        torn.unlink()
+        code, _, err = run("verify", torn.parent)
+        assert code == 1
+        assert "1 failed" in err
+        assert "cut off here" not in err
 
 
 def make(folder: Path) -> Path:
