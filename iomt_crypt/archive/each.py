@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.archive.tree import DICOMDIR
-from iomt_crypt.errors import IomtCryptError, MalformedError, NotDicomError
+from iomt_crypt.errors import IomtCryptError, MalformedError, NotDicomError, NotEncryptedError
 
 _log = logging.getLogger(__name__)
 
@@ -42,4 +42,6 @@ class EachWorker:
 
 def _is_index(item: Item, error: IomtCryptError) -> bool:
     """A DICOMDIR lies beside the objects that it names: nothing is wrong with it."""
-    return isinstance(error, MalformedError) and item.relative.rpartition("/")[2].upper() == DICOMDIR
+    return (
+        isinstance(error, MalformedError | NotEncryptedError) and item.relative.rpartition("/")[2].upper() == DICOMDIR
+    )

@@ -90,7 +90,8 @@ class Run:
         try:
             self._over(sources, operation, words, output, show, heard)
         except KeyboardInterrupt:
-            again = "the same command goes on" if self.journal else "the next time, --journal"
+            known = self.journal is not None or getattr(operation, "in_place", False)
+            again = "the same command goes on" if known else "the next time, --journal"
             print_error("interrupted", f"what was reported as done is done; {again}")
             raise typer.Exit(130) from None
 

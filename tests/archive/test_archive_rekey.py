@@ -631,6 +631,7 @@ def test_a_rotation_that_was_cut_off_is_gone_on_with(tree, old, old_key, monkeyp
         patched.setattr(Journal, "finish", interrupted)
         cut_off = cli(*command)
     assert cut_off.returncode == 130
+    assert "the same command goes on" in cut_off.stderr
     rotated = [p.read_bytes() for p in tree.paths if p.read_bytes() != tree.before[str(p.relative_to(tree.folder))]]
     assert 0 < len(rotated) < 12
     done = cli(*command)

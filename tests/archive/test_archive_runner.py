@@ -38,7 +38,7 @@ def test_there_and_back(tree, tmp_path, key, encryption, told):
     assert all((tmp_path / "back" / n).read_bytes() == (tree / n).read_bytes() for n in files(tree))
 
 
-def test_mixed_trees(tree, tmp_path, encryption, told):
+def test_mixed_trees(tree, tmp_path, encryption, told, key):
     (tree / "DICOMDIR").write_bytes(file({0x00041130: ("CS", b"DISC")}))
     (tree / "notes.txt").write_text("call back on Monday, please, and bring the films" * 4)
     (tree / "s000" / "i00001.dcm").write_bytes(file(image())[:-10])
@@ -47,6 +47,10 @@ def test_mixed_trees(tree, tmp_path, encryption, told):
     states = told.states()
     assert (states["DICOMDIR"], states["notes.txt"], states["i00001.dcm"]) == ("skipped", "skipped", "failed")
     assert len(files(tmp_path / "out")) == 29
+    (tmp_path / "out" / "DICOMDIR").write_bytes((tree / "DICOMDIR").read_bytes())
+    keys = KeySource.identities_of([str(key)], lambda _: b"")
+    back = told.run(Decryption(keys, Results(str(tmp_path / "back"), ())), tmp_path / "out")
+    assert (back.done, back.skipped, back.failed) == (29, 1, 0)
 
 
 def test_results_below_the_source(tree, encryption, told):
