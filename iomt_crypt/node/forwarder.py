@@ -196,6 +196,7 @@ class Forwarder:
         if self._guard is None:
             return True
         verdict = self._guard.check(path, sha256=entry.sha256)
+        _log.debug("guard id=%d cost_ms=%.1f", entry.id, verdict.cost_s * 1000)
         if verdict.passed:
             return True
         reason = str(verdict)
