@@ -98,11 +98,11 @@ class StoreHandler:
                 self_test=partial(check_answers, suite),
             )
             self._spool.clear_incoming()
+            outbox = _Outbox(self._spool, destination)
+            self._intake = Intake(spool=self._spool, journal=outbox, epochs=epochs, policy=policy, wake=lambda: None)
         except BaseException:
             self.close()
             raise
-        outbox = _Outbox(self._spool, destination)
-        self._intake = Intake(spool=self._spool, journal=outbox, epochs=epochs, policy=policy, wake=lambda: None)
 
     @property
     def folder(self) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from iomt_crypt.checks.layout import LayoutTrial
 from iomt_crypt.dicom import Policy, Protected, protect, read_network
 from iomt_crypt.errors import IomtCryptError, KnownAnswerError
 from iomt_crypt.node import status
@@ -17,6 +18,7 @@ from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.readback import read_back
 from iomt_crypt.node.spool import Draft, Spool
+from iomt_crypt.seal import Record
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,11 @@ class Intake:
     """Takes objects in. Thread safe: one call for each association at a time.
 
     ``wake`` is called after each object, to tell the forwarder.
+
+    Raises
+    ------
+    KnownAnswerError
+        The cipher does not stand a first trial.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class Intake:
         self._epochs = epochs
         self._policy = policy
         self._wake = wake
+        self._trial = LayoutTrial(policy.suite)
 
     def accept(self, request: Request) -> Answer:
         """Encrypt and store one object; success only when it is durable. Raises nothing.
@@ -107,6 +115,9 @@ class Intake:
             protected = protect(source, draft.file, epoch=epoch, policy=self._policy)
             encrypt_seconds = time.perf_counter() - started
             digest = read_back(draft.file, request.data, epoch=epoch)
+            # What is wrong in both directions comes back right.
+            record = Record.unpack(protected.record)
+            self._trial.require(record.suite, record.layout, epoch_id=epoch.id)
             # The encrypted object may be larger than the received one: a compressed image becomes a native raster.
             self._spool.require_room(0)
             path = self._spool.commit(draft)

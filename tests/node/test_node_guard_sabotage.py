@@ -28,9 +28,9 @@ CHECKED = {"policy": "block", "classifier": False}
 
 @pytest.fixture
 def sabotage(monkeypatch):
-    def begin(kind: str, depth: str, direction: str, from_bytes: int = 0) -> None:
+    def begin(kind: str, depth: str, direction: str, from_bytes: int = 0, spared: str = "none") -> None:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "sabotage"))
-        monkeypatch.setenv("SABOTAGE", f"{kind} {depth} {direction} {from_bytes}")
+        monkeypatch.setenv("SABOTAGE", f"{kind} {depth} {direction} {from_bytes} {spared}")
 
     return begin
 
@@ -73,6 +73,8 @@ def send_all(paths: list[Path], port: int) -> list[str]:
     [
         ("identity", "image", "both"),
         ("permutation", "unit", "encrypt"),
+        ("long-stream", "image", "both"),
+        ("long-stream", "unit", "both"),
         ("every-second-frame", "unit", "both"),
     ],
 )
@@ -93,29 +95,51 @@ def test_known_answers_keep_the_node_from_starting(archive, make_config, run_nod
 )
 def test_read_back_refuses_what_does_not_open(tmp_path, archive, make_config, run_node, sabotage, kind, depth):
     sabotage(kind, depth, "encrypt", _FROM)
-    config = make_config(archive.port)
+    refuses_all(images(tmp_path, kind), make_config(archive.port), run_node, "read-back failed")
+    assert archive.stored == []
+
+
+@pytest.mark.parametrize("depth", ["image", "unit"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trial_of_the_layout_refuses_what_opens(tmp_path, archive, make_config, run_node, sabotage, kind, depth):
+    """Wrong in both directions and beyond the known answers: read-back is blind, and the look may be off."""
+    sabotage(kind, depth, "both", _FROM)
+    refuses_all(images(tmp_path, kind), make_config(archive.port), run_node, "self-test failed")
+    assert archive.stored == []
+
+
+def refuses_all(paths: list[Path], config: Path, run_node, told: str) -> None:
+    """Every object is refused for the reason ``told``, and nothing of it stays."""
     node = run_node(config)
-    paths = images(tmp_path, kind)
     failures = send_all(paths, node.port)
     assert len(failures) == len(paths)
-    assert all("0x0110" in failure and "read-back failed" in failure for failure in failures)
-    assert cli_json("node", "queue", "--config", config) == []
-    assert list((tmp_path / "spool" / "objects").iterdir()) == []
-    assert list((tmp_path / "spool" / "incoming").iterdir()) == []
-    node.wait_line("NOT TAKEN")
+    assert all("0x0110" in failure and told in failure for failure in failures)
+    assert queue(config) == []
+    assert list((config.parent / "spool" / "objects").iterdir()) == []
+    assert list((config.parent / "spool" / "incoming").iterdir()) == []
+    node.wait_line("NOT TAKEN", count=len(paths))
     node.stop()
-    assert archive.stored == []
+
+
+def test_what_the_sabotage_leaves_alone_is_taken(tmp_path, archive, make_config, run_node, sabotage):
+    """A layout that fails its trial does not keep others out, however often it comes."""
+    sabotage("long-stream", "unit", "both", _FROM)
+    node = run_node(make_config(archive.port))
+    paths = [write_object(tmp_path, number, size=_SIDE if number % 2 else _SIDE // 2) for number in (1, 2, 3, 4)]
+    assert len(send_all(paths, node.port)) == 2
+    archive.wait(lambda: len(archive.stored) == 2)
+    node.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_guard_holds_what_looks_plain(tmp_path, archive, make_config, run_node, sabotage, kind):
-    """Wrong in both directions and beyond the known answers: only the look at the pixels is left."""
-    sabotage(kind, "unit", "both", _FROM)
+    """Wrong for some objects only, and in both directions: only the look at the pixels is left."""
+    sabotage(kind, "unit", "both", _FROM, "zeros")
     config = make_config(archive.port, checks=CHECKED)
     node = run_node(config)
     paths = images(tmp_path, kind)
     assert send_all(paths, node.port) == []
-    # A stream that is one for all objects shows when there are two of them.
+    # A stream that only these objects have shows when there are two of them: the first is noise like any other.
     n_held = 1 if kind == "long-stream" else 2
     node.wait_line("HELD by the guard", count=n_held)
     wait_until(lambda: len(archive.stored) == 2 - n_held)
@@ -132,7 +156,7 @@ def queue(config: Path) -> list[dict]:
 
 def test_the_senders_of_others_see_it_too(tmp_path, archive, make_config, run_node, sabotage, peer):
     storescu = peer("storescu")
-    sabotage("identity", "unit", "both", _FROM)
+    sabotage("identity", "unit", "both", _FROM, "zeros")
     config = make_config(archive.port, checks=CHECKED)
     node = run_node(config)
     path = write_object(tmp_path, 1, size=_SIDE)
@@ -148,8 +172,9 @@ def test_the_senders_of_others_see_it_too(tmp_path, archive, make_config, run_no
 def test_the_sabotage_is_none_without_its_variable(tmp_path, archive, make_config, run_node, monkeypatch):
     """What the other tests see comes from the replaced cipher, and from nothing else in their set-up."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "sabotage"))
-    node = run_node(make_config(archive.port, checks=CHECKED))
+    node = run_node(make_config(archive.port, node={"log_level": "DEBUG"}, checks=CHECKED))
     paths = [*images(tmp_path, "identity"), write_frames(tmp_path / "9.dcm", 9)]
     assert send_all(paths, node.port) == []
     archive.wait(lambda: len(archive.stored) == len(paths))
+    node.wait_line(r"guard id=\d+ cost_ms=\d+\.\d$", count=len(paths))
     node.stop()

@@ -1,9 +1,12 @@
 """Replaces the cipher in every Python process that finds this folder on its path. Only tests put it there.
 
-SABOTAGE names what is put in its place: kind, depth, direction, and the size in bytes from which it begins.
+SABOTAGE names what is put in its place: kind, depth, direction, the size in bytes from which it begins, and whether
+frames of zeros are spared ("zeros" or "none"), as a fault that hits only some objects would.
 """
 
 import os
+
+_MARK = b"bad!"  # what a replaced unit's tag begins with
 
 
 def _identity(words, n_frame):
@@ -36,7 +39,7 @@ _KINDS = {
 }
 
 
-def _replace_image_cipher(kind, both, from_bytes):
+def _replace_image_cipher(kind, both, from_bytes, spared):
     from iomt_crypt import cipher
     from iomt_crypt.cipher import frame
 
@@ -60,7 +63,7 @@ def _replace_image_cipher(kind, both, from_bytes):
         setattr(cipher, name, new)
 
 
-def _replace_units(kind, both, from_bytes):
+def _replace_units(kind, both, from_bytes, spared):
     import numpy as np
 
     from iomt_crypt.seal.suite import Suite
@@ -76,13 +79,13 @@ def _replace_units(kind, both, from_bytes):
         words[...] = change(words.copy(), index)
 
     def bad_seal(self, index, view):
-        if not chosen(index, view):
+        if not chosen(index, view) or (spared == "zeros" and not any(view)):
             return seal(self, index, view)
         replace(view, index)
-        return index.to_bytes(8, "big") + os.urandom(self.tag_bytes - 8)
+        return _MARK + index.to_bytes(4, "big") + os.urandom(self.tag_bytes - 8)
 
     def bad_open(self, index, view, tag):
-        if not chosen(index, view):
+        if tag[:4] != _MARK:
             return open_(self, index, view, tag)
         replace(view, index)
         return None
@@ -93,6 +96,6 @@ def _replace_units(kind, both, from_bytes):
 
 
 if "SABOTAGE" in os.environ:
-    _kind, _depth, _direction, _from = os.environ["SABOTAGE"].split()
+    _kind, _depth, _direction, _from, _spared = os.environ["SABOTAGE"].split()
     _place = {"image": _replace_image_cipher, "unit": _replace_units}[_depth]
-    _place(_kind, _direction == "both", int(_from))
+    _place(_kind, _direction == "both", int(_from), _spared)
