@@ -156,9 +156,8 @@ def test_limits_of_recipe_and_card_are_the_same(tmp_path):
     assert set(POOLINGS) == set(get_args(Pooling))
     assert set(_LIMITS) == {field.name for field in fields(Recipe)}
     card = read_card(SHIPPED / CARD)
-    for n_channels, taken in ((1, True), (MAXIMUM_CHANNELS, True), (0, False), (MAXIMUM_CHANNELS + 1, False)):
-        channels = (16, 24, n_channels)
-        assert is_sound(replace(card, channels=channels)) is _LIMITS["channels"].takes(list(channels)) is taken
+    for n, taken in ((1, True), (MAXIMUM_CHANNELS, True), (0, False), (MAXIMUM_CHANNELS + 1, False)):
+        assert is_sound(replace(card, channels=(16, 24, n))) is _LIMITS["channels"].takes([16, 24, n]) is taken
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "{", ""])
@@ -284,7 +283,6 @@ def test_mistakes_are_told_before_the_work(tmp_path):
 def test_a_folder_is_tried_and_left_as_it_is(tmp_path, monkeypatch):
     require_writable(tmp_path / "a" / "b")
     monkeypatch.chdir(tmp_path)
-    require_writable(Path("c"))
     require_writable(Path("c/d"))
     assert list(tmp_path.iterdir()) == []
 
