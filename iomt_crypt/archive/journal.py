@@ -105,11 +105,12 @@ class Journal:
         self._write((_absolute(f.item.location), f.size, f.mtime_ns, o.state, o.reason) for f, o in pairs)
 
     def _after(self, found: Found, outcome: Outcome) -> Found:
-        """An object as it is now: one that was changed in place may have grown."""
+        """An object as it is now: one that was changed in place may have grown, and kept its time."""
         if self._in_place and outcome.state == "done":
             with suppress(OSError):
                 status = os.stat(found.item.location)  # noqa: PTH116 - a million of them
-                return replace(found, size=status.st_size, mtime_ns=status.st_mtime_ns)
+                if status.st_mtime_ns == found.mtime_ns:  # else somebody has put another one there
+                    return replace(found, size=status.st_size)
         return found
 
     def _write(self, rows: Iterable[tuple[str, int, int, str, str]]) -> None:

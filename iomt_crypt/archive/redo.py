@@ -203,7 +203,8 @@ def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
         shutil.rmtree(path.parent.parent / DRAFTS / path.name, ignore_errors=True)
         with suppress(FileNotFoundError):  # finished just before its lock was given to us
             path.rename(path.with_suffix(_LEFT)) if any(r.state == "left" for r in found) else path.unlink()
-        sync_folder(path.parent)
+        with suppress(FileNotFoundError):  # another run has ended, and removed it
+            sync_folder(path.parent)
     except BlockingIOError:
         return [Recovered(str(path), "in use", "the process that wrote it is alive")]
     except OSError as cause:
@@ -238,7 +239,8 @@ def _complete(descriptor: int, change: Change, location: str) -> Recovered:
     # The file's own time may be that of the write that was cut off.
     times_ns = status.st_atime_ns, status.st_mtime_ns if change.mtime_ns is None else change.mtime_ns
     if there == change.new:
-        os.utime(descriptor, ns=times_ns)
+        with suppress(PermissionError):  # of another owner: it is whole all the same
+            os.utime(descriptor, ns=times_ns)
         return Recovered(location, "complete")
     if there != change.old and _is_whole(there):
         return Recovered(location, "complete")

@@ -160,9 +160,14 @@ class Batch:
         self._redo.abandon()
 
 
-def check_writable(folder: Folder, relative: str) -> None:
+def check_writable(folder: Folder, relative: str, status: os.stat_result) -> None:
     """Whether an object can be overwritten, as far as can be told before. Raises StorageError."""
     below, _, name = relative.rpartition("/")
+    if os.geteuid() not in (0, status.st_uid):
+        raise StorageError(
+            f"{folder.location(relative)}: belongs to another user, and only they can keep its time",
+            hint="run it as the owner of the archive's files",
+        )
     if not os.access(name, os.W_OK, dir_fd=folder.folder(below), effective_ids=True):
         raise StorageError(
             f"{folder.location(relative)}: may not be written", hint="run it as the owner, or change its mode"

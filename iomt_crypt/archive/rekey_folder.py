@@ -71,7 +71,14 @@ class Folder:
         return descriptor
 
     def state(self, name: str) -> Path:
-        """The folder ``name`` in ours, made where it is missing; for its owner alone. Raises StorageError."""
+        """The folder ``name`` in ours, made where it is missing; for its owner alone.
+
+        Raises
+        ------
+        StorageError
+        FileNotFoundError
+            Another run has ended meanwhile, and removed what it left empty: try again.
+        """
         path = self.path / STATE_FOLDER / name
         try:
             for folder in (path.parent, path):
@@ -81,6 +88,8 @@ class Folder:
             if path.parent.is_symlink() or path.is_symlink():
                 raise StorageError(f"{path}: a link, where the state of a run is kept", hint="remove it")
         except OSError as cause:
+            if isinstance(cause, FileNotFoundError) and self.path.is_dir():
+                raise
             error = storage_error(cause, str(path))
             raise error from cause
         return path

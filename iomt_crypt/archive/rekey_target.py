@@ -105,10 +105,19 @@ class Targets:
                     f"{item.location}: objects in stores cannot be changed in place",
                     hint="copy them to a folder, re-key that, and copy them back",
                 )
-            folder = self._folders[root] = Folder(Path(root))
+            folder = self._begun(Path(root))
+            self._folders[root] = folder
+        return folder, relative
+
+    def _begun(self, root: Path) -> Folder:
+        folder = Folder(root)
+        try:
             if not self._dry_run:
                 recover(folder)
-        return folder, relative
+        except BaseException:
+            folder.close()
+            raise
+        return folder
 
     def close(self) -> None:
         for folder in self._folders.values():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _ENCRYPTED_ATTRIBUTES = 0x04000500  # PS3.15 E.1
 _MANY = 64  # objects, from which on it is worth while to load the shortcut
+_USER = os.geteuid()
 _log = logging.getLogger(__name__)
 
 
@@ -180,10 +181,11 @@ class RekeyWorker:
         return self._done(target.item, "rotated", old.epoch_id, epoch)
 
     def _change(self, target: Target, offset: int, old: bytes, new: bytes) -> None:
-        if self._dry_run:
-            check_writable(target.folder, target.relative)
-            return
         status = target.status
+        if self._dry_run or status.st_uid != _USER:
+            check_writable(target.folder, target.relative, status)
+        if self._dry_run:
+            return
         change = Change(target.relative, status.st_ino, status.st_size, status.st_mtime_ns, offset, old, new)
         self._batch_of(target.folder).change(target.number, change)
 

@@ -51,32 +51,36 @@ def walk(sources: Sequence[str], *, exclude: Sequence[str] = (), in_place: bool 
         those that lie below other ones, so that no object is changed twice
     """
     left_out = frozenset(os.path.realpath(path) for path in exclude if not store.is_url(path))
-    roots = _roots(sources)
-    for number, source in enumerate(sources):
-        if in_place and not store.is_url(source) and _is_covered(source, sources[:number], roots):
-            continue
+    refused = {source for source in sources if in_place and _is_link(source)}
+    roots = _roots([source for source in sources if source not in refused])
+    seen: set[str] = set()
+    for source in sources:
         if store.is_url(source):
             yield from _store(source, frozenset(path for path in exclude if store.is_url(path)))
-        elif in_place and Path(store.local_path(source)).is_symlink():
+        elif source in refused:
             yield Outcome(source, "failed", f"{source}: a link, and it would be changed in place", "name what it is to")
-        else:
+        elif not (in_place and _is_covered(store.local_path(source), seen, roots)):
             yield from _local(store.local_path(source), left_out, roots)
 
 
+def _is_link(source: str) -> bool:
+    return not store.is_url(source) and os.path.islink(store.local_path(source))  # noqa: PTH114 - whatever its name
+
+
 def _roots(sources: Sequence[str]) -> tuple[str, ...]:
-    """The folders among the sources, each with a slash at its end."""
-    local = [store.local_path(source) for source in sources if not store.is_url(source)]
-    return tuple(os.path.realpath(path).rstrip("/") + "/" for path in local if os.path.isdir(path))  # noqa: PTH112
+    """Where the local sources are, each with a slash at its end."""
+    local = (store.local_path(source) for source in sources if not store.is_url(source))
+    return tuple(os.path.realpath(path).rstrip("/") + "/" for path in local if os.path.exists(path))  # noqa: PTH110
 
 
-def _is_covered(source: str, before: Sequence[str], roots: Sequence[str]) -> bool:
-    """Whether a local source is below another one, or was there before."""
-    path = store.local_path(source)
+def _is_covered(path: str, seen: set[str], roots: Sequence[str]) -> bool:
+    """Whether a local source is below another one, or was ``seen``; notes it."""
     if not os.path.exists(path):  # noqa: PTH110 - a name that is too long is no error here
         return False
     path = os.path.realpath(path)
-    same = any(os.path.realpath(store.local_path(other)) == path for other in before if not store.is_url(other))
-    return same or any(path.startswith(root) for root in roots)
+    covered = path in seen or path.startswith(tuple(roots))
+    seen.add(path)
+    return covered
 
 
 def _local(source: str, left_out: frozenset[str], roots: Sequence[str]) -> Iterator[Found | Outcome]:
@@ -126,9 +130,8 @@ def _folder(source: str, left_out: frozenset[str], roots: Sequence[str]) -> Iter
 
 
 def _leads_into(roots: Sequence[str], link: str) -> bool:
-    """Whether what is behind a link is met all the same, or nothing is there."""
-    path = os.path.realpath(link)
-    return f"{path}/".startswith(tuple(roots)) or not os.path.exists(path)  # noqa: PTH110 - a loop is no error here
+    """Whether what is behind a link is met all the same. What is not there may be away only: a volume, not mounted."""
+    return f"{os.path.realpath(link)}/".startswith(tuple(roots))
 
 
 def _status(location: str) -> os.stat_result | None:

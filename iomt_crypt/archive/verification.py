@@ -82,9 +82,10 @@ class _Verifier:
                 found = verify_stream(stream, identities=self._keyring)
             except (AuthenticationError, NoMatchingIdentityError) as error:
                 return self._unopened(item, stream, error)
-            if found.state == "plain" and not item.named and _is_directory(stream):
-                return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
             cells = _cells(stream, found.state)
+            bare = found.state == "plain" and cells is not None and not cells.frames
+            if bare and not item.named and _is_directory(stream):
+                return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
         verdict = found.state if cells is None else self._look(cells, found.state)
         detail = {**asdict(found), "verdict": verdict}
         del detail["state"]

@@ -51,7 +51,7 @@ def full_hint(location: str, reason: str, hint: str) -> str:
         with suppress(OSError):  # none there, or not ours to see
             if any((folder / STATE_FOLDER / redo.FOLDER).iterdir()):
                 go_on = f"iomt-crypt rekey --recover {shlex.quote(str(folder))}"
-                return f"{hint}; a re-keying was cut off here: {go_on}"
+                return f"{hint}; a re-keying was cut off here, unless it is running: {go_on}"
     return hint
 
 
@@ -151,6 +151,9 @@ def collect(sources: list[Path]) -> list[Input]:
 
     inputs: list[Input] = []
     for found in walk([str(source) for source in sources]):
+        if isinstance(found, Outcome) and found.state == "skipped":
+            print_note(f"skipped: {found.location}: {found.reason}")
+            continue
         if isinstance(found, Outcome):
             print_failure(found.location, found.reason, found.hint)
             raise typer.Exit(1)

@@ -143,8 +143,10 @@ def _own_journal(run: Run, sources: Sequence[str], *, wanted: bool) -> Iterator[
     off is gone on with. One that came to its end is over, whatever failed: a rotation that is ordered later must not
     be taken for it.
     """
-    local = [Path(source) for source in sources if "://" not in source and os.path.lexists(source)]
-    if not wanted or run.journal is not None or not local or any(path.is_symlink() for path in local):
+    paths = [Path(source) for source in sources if "://" not in source]
+    # Others are refused. A name that is too long is no error here.
+    local = [path for path in paths if os.path.exists(path) and not path.is_symlink()]  # noqa: PTH110
+    if not wanted or run.journal is not None or not local:
         yield run
         return
     folder = (local[0] if local[0].is_dir() else local[0].parent) / ".iomt-crypt"

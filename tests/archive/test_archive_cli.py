@@ -143,7 +143,7 @@ class TestCutOffReKeying:
 
     def test_all_commands_say_so(self, torn, keys, tmp_path, new):
         archive = torn.parent.parent
-        advice = f"a re-keying was cut off here: iomt-crypt rekey --recover '{archive}'"
+        advice = f"a re-keying was cut off here, unless it is running: iomt-crypt rekey --recover '{archive}'"
         rekey = ["rekey", "--dry-run", *keys, "-r", new[0].recipient, archive]
         for command in (
             ["verify", archive],

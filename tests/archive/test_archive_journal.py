@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -59,21 +60,25 @@ def test_another_object_under_the_same_name(path, changed):
 
 def test_what_was_changed_in_place_is_remembered_as_it_is_now(path, tmp_path):
     """A file that grew in the doing is not another object."""
-    grown, left = tmp_path / "grown", tmp_path / "left"
-    for name in (grown, left):
+    grown, left, replaced = (tmp_path / name for name in ("grown", "left", "replaced"))
+    for name in (grown, left, replaced):
         name.write_bytes(b"as it was")
     work = Work()
     work.in_place = True
-    seen = {name: found(str(name), *((s := name.stat()).st_size, s.st_mtime_ns)) for name in (grown, left)}
+    seen = {name: found(str(name), *((s := name.stat()).st_size, s.st_mtime_ns)) for name in (grown, left, replaced)}
     with Journal(path, work, ["/"]) as journal:
         journal.begin(seen.values())
         for name in seen:
             name.write_bytes(b"as it is now")
-        journal.finish(list(seen.values()), [Outcome(str(grown), "done"), Outcome(str(left), "failed", "why")])
-        now = {name: found(str(name), *((s := name.stat()).st_size, s.st_mtime_ns)) for name in (grown, left)}
+            if name != replaced:
+                os.utime(name, ns=(0, seen[name].mtime_ns))
+        outcomes = [Outcome(str(grown), "done"), Outcome(str(left), "failed", "why"), Outcome(str(replaced), "done")]
+        journal.finish(list(seen.values()), outcomes)
+        now = {name: found(str(name), *((s := name.stat()).st_size, s.st_mtime_ns)) for name in seen}
         assert journal.standing(now[grown]) == "done"
         assert journal.standing(seen[grown]) == "new"
         assert journal.standing(now[left]) == "new"
+        assert journal.standing(now[replaced]) == "new", "another run of the archive's put it there meanwhile"
 
 
 def test_names_do_not_depend_on_the_folder(path, tmp_path, monkeypatch):

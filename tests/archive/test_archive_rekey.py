@@ -178,6 +178,18 @@ def test_dry_run_writes_nothing(tree, old, new):
     assert not (tree.folder / ".iomt-crypt").exists()
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_files_of_others_are_refused_before_they_are_written(dry_run, tree, old, new, monkeypatch):
+    """Their times could not be kept; and half of the work would be done when that shows."""
+    monkeypatch.setattr(rekey_worker, "_USER", 12345)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    outcomes = rekey(tree, [old], new, dry_run=dry_run)
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert "belongs to another user" in outcomes[0].reason
+    assert all(tree.untouched(name) for name in tree.before)
+    assert state_files(tree.folder) == []
+
+
 @pytest.mark.parametrize("what", ["hard link", "pixels", "not writable", "folder not writable"])
 def test_dry_run_finds_what_would_fail(what, tree, old, new, monkeypatch):
     """It says of each object what the run says that changes it, in the same words."""

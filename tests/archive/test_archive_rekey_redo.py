@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, check_rekeyed, located, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import redo, rekey_batch, rekey_folder
+from iomt_crypt.archive import redo, rekey_batch, rekey_folder, rekey_target
 from iomt_crypt.archive.redo import BLOCK_BYTES, Change, Redo, is_between, read_changes, recover
 from iomt_crypt.archive.rekey import recover_trees
 from iomt_crypt.archive.rekey_folder import Folder
@@ -289,6 +289,30 @@ def test_times_are_kept_though_the_write_was_cut_off(whole, tree, folder, old, n
     cut_off(folder, change)
     assert [r.state for r in recover(folder)] == ["complete" if whole else "completed"]
     assert path.stat().st_mtime_ns == MTIME_NS
+
+
+def test_a_time_that_may_not_be_set_back_keeps_no_recovery_from_ending(tree, folder, old, new, monkeypatch):
+    """Of a file of another owner: the record is whole, and the redo file goes."""
+    change = change_of(tree, "study0/00000.dcm", old, new)
+    write_blocks(tree.paths[0], change, -1)
+    cut_off(folder, change)
+
+    def refused(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert [r.state for r in recover(folder)] == ["complete"]
+    assert state_files(tree.folder) == []
+
+
+def test_a_recovery_that_fails_is_told_of_each_object(tree, old, new, monkeypatch):
+    def fails(*_, **__):
+        raise StorageError("redo: Input/output error")
+
+    monkeypatch.setattr(rekey_target, "recover", fails)
+    outcomes = rekey(tree, [old], new)
+    assert {(o.state, o.reason) for o in outcomes} == {("failed", "redo: Input/output error")}
+    assert all(tree.untouched(name) for name in tree.before)
 
 
 def test_redo_files_of_the_first_version_are_read(tree, folder, old, new):

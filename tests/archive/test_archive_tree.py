@@ -83,15 +83,28 @@ def test_links_are_not_followed_inside(tmp_path):
 def test_links_out_of_all_sources_are_told(tmp_path):
     """Nobody is to believe that what is behind them was looked at."""
     touch(tmp_path, "in/a", "out/b", "other/c")
-    for name, to in (("out", "out"), ("other", "other/c"), ("here", "in"), ("nowhere", "none")):
+    touch(tmp_path, "file")
+    for name, to in (("out", "out"), ("other", "other/c"), ("here", "in"), ("away", "none"), ("file", "file")):
         (tmp_path / "in" / name).symlink_to(tmp_path / to)
-    found = list(walk([str(tmp_path / "in"), str(tmp_path / "other")]))
+    found = list(walk([str(tmp_path / "in"), str(tmp_path / "other"), str(tmp_path / "file")]))
     outcomes = [one for one in found if isinstance(one, Outcome)]
     assert [(o.location, o.state, o.detail) for o in outcomes] == [
-        (str(tmp_path / "in/out"), "skipped", {"link": True})
+        (str(tmp_path / "in" / name), "skipped", {"link": True}) for name in ("away", "out")
     ]
-    assert outcomes[0].hint
-    assert [f.item.relative for f in found if isinstance(f, Found)] == ["a", "c"]
+    assert all(outcome.hint for outcome in outcomes)
+    assert [f.item.relative for f in found if isinstance(f, Found)] == ["a", "c", "file"]
+
+
+def test_a_link_that_is_refused_covers_nothing(tmp_path):
+    """What it leads to is another source, and is done."""
+    touch(tmp_path, "tree/1", "tree/sub/2")
+    (tmp_path / "link").symlink_to(tmp_path / "tree")
+    for sources in (["link", "tree"], ["tree", "link"], ["link", "tree/sub"]):
+        found = list(walk([str(tmp_path / name) for name in sources], in_place=True))
+        assert [one.location for one in found if isinstance(one, Outcome)] == [str(tmp_path / "link")]
+        assert [f.item.relative for f in found if isinstance(f, Found)] == (
+            ["2"] if "tree/sub" in sources else ["1", "sub/2"]
+        )
 
 
 def test_in_place_nothing_is_met_twice(tmp_path):

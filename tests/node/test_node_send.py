@@ -117,9 +117,11 @@ def test_command_line(tmp_path, archive):
     for number in range(4):
         write_object(folder, number, sop_class=MR if number == 3 else CT)
     (folder / "readme.txt").write_text("a file that is no image, as folders have them")
+    (folder / "disk2").symlink_to(tmp_path)
     target = f"ARCHIVE@127.0.0.1:{archive.port}"
     done = cli("send", folder, "--to", target, "--json")
     assert done.returncode == 0, done.stderr
+    assert f"skipped: {folder / 'disk2'}: a link" in done.stderr.replace("\n", "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(row["state"] for row in rows) == ["done"] * 4 + ["skipped"]
     named = cli("send", folder / "readme.txt", folder / "00000.dcm", "--to", target)
