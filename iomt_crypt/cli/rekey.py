@@ -71,9 +71,7 @@ def rekey(
     """
     if recover:
         others = {"--dry-run": dry_run, "--rotate": rotate, "--journal": journal, "--report": report}
-        for name, given in others.items():
-            if given:
-                raise typer.BadParameter("goes with no --recover, which completes what was begun", param_hint=name)
+        _refuse([name for name, given in others.items() if given])
         places = tree_sources(sources)
         _check_there(places)
         raise typer.Exit(0 if _recover(places, as_json=as_json) else 1)
@@ -124,6 +122,11 @@ def _recover(sources: Sequence[str], *, as_json: bool) -> bool:
         elif found.state == "completed" and not as_json:
             print_note(f"recovered: {found.location}: a change that was half written is complete")
     return clean
+
+
+def _refuse(options: Sequence[str]) -> None:
+    for name in options:
+        raise typer.BadParameter("goes with no --recover, which completes what was begun", param_hint=name)
 
 
 def _check_there(sources: Sequence[str]) -> None:
