@@ -112,7 +112,10 @@ class Endurance:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    try:
+        return {path.name for path in folder.iterdir()}
+    except FileNotFoundError:  # a run removes it where it is empty, at any moment
+        return set()
 
 
 def main() -> None:
