@@ -93,13 +93,13 @@ class Redo:
     def drafts(self) -> Path:
         """A folder for drafts, on the tree's file system; goes with the redo file."""
         if self._drafts is None:
-            while True:
-                drafts = self._folder.state(DRAFTS) / self._path.name
-                with suppress(FileNotFoundError):  # as in `Folder.create`
-                    drafts.mkdir(mode=0o700)
-                    break
-            self._drafts = drafts
+            self._drafts = self._folder.within(DRAFTS, self._make_drafts)
         return self._drafts
+
+    def _make_drafts(self, folder: Path) -> Path:
+        drafts = folder / self._path.name
+        drafts.mkdir(mode=0o700)
+        return drafts
 
     def add(self, change: Change) -> None:
         """One more change; it is in the file after `write`."""

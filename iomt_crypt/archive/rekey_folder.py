@@ -11,13 +11,17 @@ import errno
 import os
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from iomt_crypt.archive.tree import STATE_FOLDER
 from iomt_crypt.errors import DiskFullError, InputError, IomtCryptError, StorageError
 
+_T = TypeVar("_T")
 _OPEN_FOLDERS = 64
+_ATTEMPTS = 100
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_NAMES = frozenset(("", ".", ".."))
 _NOT_HERE = (errno.ELOOP, errno.ENOTDIR)
@@ -85,8 +89,8 @@ class Folder:
                 with suppress(FileExistsError):
                     folder.mkdir(mode=0o700)
                     sync_folder(folder.parent)
-            if path.parent.is_symlink() or path.is_symlink():
-                raise StorageError(f"{path}: a link, where the state of a run is kept", hint="remove it")
+                if folder.is_symlink():
+                    raise StorageError(f"{path}: a link, where the state of a run is kept", hint="remove it")
         except OSError as cause:
             if isinstance(cause, FileNotFoundError) and self.path.is_dir():
                 raise
@@ -96,9 +100,14 @@ class Folder:
 
     def create(self, name: str, file: str = "") -> tuple[Path, int]:
         """A new file in the folder ``name`` in ours, see `create_secret`. Raises OSError, StorageError."""
-        while True:
-            with suppress(FileNotFoundError):  # another run has ended, and removed the folder that it left empty
-                return create_secret(self.state(name), file)
+        return self.within(name, lambda path: create_secret(path, file))
+
+    def within(self, name: str, work: Callable[[Path], _T]) -> _T:
+        """``work`` in the folder ``name`` in ours; again where another run ended and removed the folder meanwhile."""
+        for _ in range(_ATTEMPTS):
+            with suppress(FileNotFoundError):
+                return work(self.state(name))
+        raise StorageError(f"{self.path / STATE_FOLDER / name}: is removed again and again", hint="see what does that")
 
     def saw(self, descriptor: int) -> os.stat_result:
         """Status of an open file below; its file system is made durable with the others from now on."""

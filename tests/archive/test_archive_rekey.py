@@ -346,9 +346,29 @@ def test_links_in_a_tree_are_not_followed(where, tree, old, new, tmp_path):
     assert outside.untouched("study0/00000.dcm")
 
 
-def test_state_that_is_a_link_is_refused(tree, old, new, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tree.folder / ".iomt-crypt").symlink_to(tmp_path / "elsewhere")
+def test_state_that_is_removed_again_and_again_is_told(tree, old, new, monkeypatch):
+    state = Folder.state
+
+    def removed(self, name):
+        path = state(self, name)
+        path.rmdir()
+        return path
+
+    monkeypatch.setattr(Folder, "state", removed)
+    outcomes = rekey(tree, [old], new)
+    assert {outcome.state for outcome in outcomes} == {"failed"}
+    assert "again and again" in outcomes[0].reason
+    assert all(tree.untouched(name) for name in tree.before)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", [".iomt-crypt", ".iomt-crypt/redo"])
+def test_state_that_is_a_link_is_refused(name, there, tree, old, new, tmp_path):
+    """Also one that leads nowhere, which looks like a folder that another run has just removed."""
+    if there:
+        (tmp_path / "elsewhere").mkdir()
+    (tree.folder / name).parent.mkdir(exist_ok=True)
+    (tree.folder / name).symlink_to(tmp_path / "elsewhere")
     outcomes = rekey(tree, [old], new)
     assert {outcome.state for outcome in outcomes} == {"failed"}
     assert "a link" in outcomes[0].reason
