@@ -52,7 +52,8 @@ class Load:
         new = [HpkeIdentity.generate() for _ in range(2)]
         if grow:
             new += [HpkeIdentity.generate() for _ in range(len(self.holders) + 4)]
-        spans = [self.items[start::workers] for start in range(workers)]
+        share = -(-len(self.items) // workers)
+        spans = [self.items[start : start + share] for start in range(0, len(self.items), share)]
         if workers == 1:
             worker = RekeyWorker(self.holders, [i.recipient for i in new], noted=False)
             began = time.perf_counter()

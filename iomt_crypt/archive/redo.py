@@ -82,7 +82,7 @@ class Redo:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._drafts: Path | None = None
-        self._encoded: list[bytes] = [_MAGIC]
+        self._encoded = bytearray(_MAGIC)
         self._descriptor = -1
         while self._descriptor < 0:
             self._path, self._descriptor = folder.create(FOLDER)
@@ -104,11 +104,13 @@ class Redo:
     def add(self, change: Change) -> None:
         """One more change; it is in the file after `write`."""
         # Encoded now, while its bytes are in the processor's cache.
-        self._encoded += _entry(change)
+        digest, body = _entry(change)
+        self._encoded += digest
+        self._encoded += body
 
     def write(self) -> None:
         """Write what was added; durable after the next `Folder.sync`. Raises StorageError."""
-        encoded, self._encoded = b"".join(self._encoded), []
+        encoded, self._encoded = self._encoded, bytearray()
         try:
             view = memoryview(encoded)
             while view:
@@ -133,9 +135,10 @@ class Redo:
 
 def _entry(change: Change) -> tuple[bytes, bytes]:
     # The slack's zeros are half of it: they are put back when it is read.
-    name, old, new = os.fsencode(change.relative), without_slack(change.old), without_slack(change.new)
-    numbers = change.inode, change.size, change.mtime_ns or 0, change.offset, len(change.new)
-    body = b"".join((_HEAD.pack(*numbers, len(name), len(old), len(new)), name, old, new))
+    relative, inode, size, mtime_ns, offset, before, after = change
+    name, old, new = os.fsencode(relative), without_slack(before), without_slack(after)
+    head = _HEAD.pack(inode, size, mtime_ns or 0, offset, len(after), len(name), len(old), len(new))
+    body = b"".join((head, name, old, new))
     return hashlib.sha256(body).digest()[:_DIGEST_BYTES], body
 
 
@@ -246,7 +249,7 @@ def _complete(descriptor: int, change: Change, location: str) -> Recovered:
         return Recovered(location, "complete")
     if not is_between(change, there):
         return Recovered(location, "left", "it was changed since")
-    overwrite(descriptor, change, times_ns)
+    overwrite(descriptor, change.new, change.offset, times_ns)
     return Recovered(location, "completed")
 
 
@@ -277,9 +280,9 @@ def is_between(change: Change, there: bytes) -> bool:
     return True
 
 
-def overwrite(descriptor: int, change: Change, times_ns: tuple[int, int]) -> None:
+def overwrite(descriptor: int, new: bytes, offset: int, times_ns: tuple[int, int]) -> None:
     """Write the new bytes in place; the file keeps ``times_ns`` (its ctime tells of the change). Raises OSError."""
-    position = 0
-    while position < len(change.new):
-        position += os.pwrite(descriptor, change.new[position:], change.offset + position)
+    position = os.pwrite(descriptor, new, offset)
+    while position < len(new):
+        position += os.pwrite(descriptor, new[position:], offset + position)
     os.utime(descriptor, ns=times_ns)

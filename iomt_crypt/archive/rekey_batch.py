@@ -112,22 +112,23 @@ class Batch:
                 failed(number, error)
 
     def _overwrite(self, change: Change) -> None:
+        relative, inode, size, _, offset, old, new = change
         try:
-            descriptor = self.folder.open(change.relative, os.O_RDWR)
+            descriptor = self.folder.open(relative, os.O_RDWR)
         except OSError as cause:
-            error = open_error(cause, self.folder.location(change.relative))
+            error = open_error(cause, self.folder.location(relative))
             raise error from cause
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # against another run over the same tree
             status = os.fstat(descriptor)
-            if (status.st_ino, status.st_size) != (change.inode, change.size):
-                raise _changed(self.folder.location(change.relative))
-            there = os.pread(descriptor, len(change.old), change.offset)
-            if there == change.new:  # by another of its names
+            if status.st_ino != inode or status.st_size != size:
+                raise _changed(self.folder.location(relative))
+            there = os.pread(descriptor, len(old), offset)
+            if there == new:  # by another of its names
                 return
-            if there != change.old:
-                raise _changed(self.folder.location(change.relative))
-            overwrite(descriptor, change, (status.st_atime_ns, status.st_mtime_ns))
+            if there != old:
+                raise _changed(self.folder.location(relative))
+            overwrite(descriptor, new, offset, (status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(descriptor)
 

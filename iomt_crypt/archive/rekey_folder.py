@@ -22,6 +22,9 @@ from iomt_crypt.errors import DiskFullError, InputError, IomtCryptError, Storage
 _T = TypeVar("_T")
 _OPEN_FOLDERS = 64
 _ATTEMPTS = 100
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# To look at an object is no access to it; and every access time would have to be written, in the way of the records.
+_QUIETLY = getattr(os, "O_NOATIME", 0)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_NAMES = frozenset(("", ".", ".."))
 _NOT_HERE = (errno.ELOOP, errno.ENOTDIR)
@@ -55,7 +58,11 @@ class Folder:
         below, _, name = relative.rpartition("/")
         if name in _NO_NAMES:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.folder(below))
+        folder = self.folder(below)
+        try:
+            return os.open(name, flags | _FILE | _QUIETLY, dir_fd=folder)
+        except PermissionError:  # of another owner
+            return os.open(name, flags | _FILE, dir_fd=folder)
 
     def folder(self, below: str) -> int:
         """Descriptor of a folder below, kept open while it is among the last 64 that were used."""

@@ -7,6 +7,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,13 +44,15 @@ class Targets:
     def ahead(self, items: Sequence[Item]) -> Iterator[Target | None]:
         """Each item's target, in their order, open until the next is taken; None where `opened` has to say why not."""
         waiting: deque[Target | None] = deque()
+        numbered = enumerate(items)
         try:
-            for number, item in enumerate(items):
+            for number, item in islice(numbered, AHEAD):
                 waiting.append(self._attempt(number, item))
-                if len(waiting) > AHEAD:
-                    yield from _given(waiting)
             while waiting:
-                yield from _given(waiting)
+                for number, item in islice(numbered, 1):
+                    waiting.append(self._attempt(number, item))
+                yield waiting[0]
+                _close(waiting.popleft())
         finally:
             for target in waiting:
                 _close(target)
@@ -124,14 +127,6 @@ class Targets:
             if not self._dry_run:
                 folder.leave_state()
             folder.close()
-
-
-def _given(waiting: deque[Target | None]) -> Iterator[Target | None]:
-    target = waiting.popleft()
-    try:
-        yield target
-    finally:
-        _close(target)
 
 
 def _close(target: Target | None) -> None:

@@ -61,6 +61,7 @@ class RekeyWorker:
         self._pipeline = Pipeline(self.errors.__setitem__)
         self._batch: Batch | None = None
         self._shortcut: Shortcut | None = None
+        self._last, self._detail = ("", b"", b""), dict[str, Any]()
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """One outcome for each item, in their order; what is done is durable."""
@@ -196,9 +197,11 @@ class RekeyWorker:
         self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
 
     def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:
-        detail: dict[str, Any] = {"how": how, "old_epoch_id": old_id.hex()}
-        detail |= {"dry_run": True} if self._dry_run else {"epoch_id": epoch.id.hex()}
-        return Outcome(item.location, "done", detail=detail)
+        what = how, old_id, epoch.id
+        if what != self._last:  # most are told the same
+            self._last, self._detail = what, {"how": how, "old_epoch_id": old_id.hex()}
+            self._detail |= {"dry_run": True} if self._dry_run else {"epoch_id": epoch.id.hex()}
+        return Outcome(item.location, "done", detail=self._detail)
 
     def _batch_of(self, folder: Folder) -> Batch:
         if self._batch is not None and (self._batch.full or self._batch.folder is not folder):

@@ -134,7 +134,6 @@ class Rewrapper:
         stanzas, epoch_id, _, wrapped, end = self._spans(new)
         return (
             end > 0
-            and hashlib.sha256(new[:end]).digest() == new[end : end + DIGEST_BYTES]
             and new[_MAC:_REST] == mac
             and new[_REST:stanzas] == container[_REST : old.stanzas]
             and new[stanzas:epoch_id] == section

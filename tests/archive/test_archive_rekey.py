@@ -468,6 +468,32 @@ def test_several_batches(tree, old, new, monkeypatch):
     assert state_files(tree.folder) == []
 
 
+def test_to_be_looked_at_is_no_access(tree, old, new):
+    """Access times stay, also of what is not changed."""
+    for path in tree.paths:
+        os.utime(path, ns=(5, MTIME_NS))
+    rekey(tree, [old], new, dry_run=True)
+    assert {path.stat().st_atime_ns for path in tree.paths} == {5}
+    rekey(tree, [old], new)
+    assert {(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in tree.paths} == {(5, MTIME_NS)}
+
+
+def test_without_the_right_to_leave_access_times_alone(tree, old, new, monkeypatch):
+    opened, refused = os.open, []
+
+    def open_(path, flags, *arguments, **options):
+        if flags & os.O_NOATIME:
+            refused.append(path)
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return opened(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_)
+    assert states(rekey(tree, [old], new)) == {("done", "in place")}
+    assert len(refused) == 2 * len(tree.paths)
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
 @pytest.mark.parametrize("ahead", [1, 2, 5, 100])
 def test_objects_are_opened_ahead_and_closed(ahead, tree, old, new, monkeypatch):
     """Whatever is between them: each item has its own outcome, and no file stays open."""

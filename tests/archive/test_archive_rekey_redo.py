@@ -396,16 +396,16 @@ def test_two_runs_over_one_tree(tree, old, new, monkeypatch):
 def test_an_object_is_locked_while_it_is_written(tree, old, new, monkeypatch):
     locked, overwrite = [], rekey_batch.overwrite
 
-    def watched(descriptor, change, status):
-        with (tree.folder / change.relative).open("rb") as other:
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked.append(change.relative)
-        overwrite(descriptor, change, status)
+    def watched(descriptor, new, offset, status):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        with path.open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked.append(path)
+        overwrite(descriptor, new, offset, status)
 
     monkeypatch.setattr(rekey_batch, "overwrite", watched)
     rekey(tree, [old], new)
-    assert len(locked) == 4
+    assert locked == tree.paths
 
 
 def test_the_command_recovers(tree, folder, old, new):
