@@ -86,12 +86,12 @@ class Fuzz:
 
     def check(self, container: bytes) -> str:
         """Go the way of a rewrap, and its shortcut; the name of the error, or ``opened``."""
-        quick = self.rewrapper.open(container)
+        (quick,) = self.rewrapper.open([container])
         try:
             opened = ParsedRecord.of(container).open(self.keyring)
             rewrapped = opened.rewrapped(self.epoch, size=len(container))
             if quick is not None and len(rewrapped) == len(container):
-                assert self.rewrapper.rewrapped(quick, self.epoch) == rewrapped
+                assert self.rewrapper.rewrapped([quick], [self.epoch]) == [rewrapped]
             quick = None
             open_header(opened.key, opened.record.sealed)
         except (AuthenticationError, NoMatchingIdentityError) as error:

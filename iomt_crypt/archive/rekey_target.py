@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,8 +16,9 @@ from iomt_crypt.archive.rekey_folder import Folder, open_error
 from iomt_crypt.archive.store import is_url
 from iomt_crypt.errors import InputError, UnsupportedError
 
-#: Objects that are open at a time. Eight keep a disk busy; more of them even out what it takes to find a file.
-AHEAD = 32
+#: Objects that are worked out together, while as many are opened ahead. Eight keep a disk busy; more of them even out
+#: what it takes to find a file.
+WINDOW = 32
 #: Where nearly all records end.
 HEAD_BYTES = 1 << 14
 
@@ -41,21 +41,25 @@ class Targets:
         self._dry_run = dry_run
         self._folders: dict[str, Folder] = {}
 
-    def ahead(self, items: Sequence[Item]) -> Iterator[Target | None]:
-        """Each item's target, in their order, open until the next is taken; None where `opened` has to say why not."""
-        waiting: deque[Target | None] = deque()
+    def windows(self, items: Sequence[Item]) -> Iterator[list[Target | None]]:
+        """Each item's target, in their order, some at a time; None where `opened` has to say why not.
+
+        They are open until the next ones are taken, which are opened before.
+        """
         numbered = enumerate(items)
+        now = self._some(numbered)
+        following: list[Target | None] = []
         try:
-            for number, item in islice(numbered, AHEAD):
-                waiting.append(self._attempt(number, item))
-            while waiting:
-                for number, item in islice(numbered, 1):
-                    waiting.append(self._attempt(number, item))
-                yield waiting[0]
-                _close(waiting.popleft())
+            while now:
+                following = self._some(numbered)
+                yield now
+                _close(now)
+                now, following = following, []
         finally:
-            for target in waiting:
-                _close(target)
+            _close([*now, *following])
+
+    def _some(self, numbered: Iterator[tuple[int, Item]]) -> list[Target | None]:
+        return [self._attempt(number, item) for number, item in islice(numbered, WINDOW)]
 
     def _attempt(self, number: int, item: Item) -> Target | None:
         try:
@@ -80,7 +84,7 @@ class Targets:
         try:
             yield target
         finally:
-            _close(target)
+            _close([target])
 
     def _open(self, number: int, item: Item) -> Target:
         """Open an object, and have the disk read the part of it that is looked at."""
@@ -129,9 +133,10 @@ class Targets:
             folder.close()
 
 
-def _close(target: Target | None) -> None:
-    if target is not None:
-        os.close(target.descriptor)
+def _close(targets: Iterable[Target | None]) -> None:
+    for target in targets:
+        if target is not None:
+            os.close(target.descriptor)
 
 
 def _regular(status: os.stat_result, location: str) -> os.stat_result:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from iomt_crypt.archive.operation import Item, Outcome
@@ -28,7 +29,7 @@ from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient, Record
 from iomt_crypt.seal.record import OpenRecord, ParsedRecord
 
 if TYPE_CHECKING:
-    from iomt_crypt.archive.rekey_shortcut import Shortcut
+    from iomt_crypt.archive.rekey_shortcut import Rewrap, Shortcut
 
 _ENCRYPTED_ATTRIBUTES = 0x04000500  # PS3.15 E.1
 _MANY = 64  # objects, from which on it is worth while to load the shortcut
@@ -69,9 +70,13 @@ class RekeyWorker:
         if len(items) >= _MANY and not self._rotate and self._shortcut is None:
             from iomt_crypt.archive.rekey_shortcut import Shortcut  # numba takes half a second to load
 
-            self._shortcut = Shortcut(self._keyring, self._wanted.names)
-        opened = self._targets.ahead(items)
-        outcomes = [self._begin(n, item, target) for n, (item, target) in enumerate(zip(items, opened, strict=True))]
+            self._shortcut = Shortcut(self._keyring, self._wanted.names, self._next_epoch)
+        outcomes: list[Outcome] = []
+        for window in self._targets.windows(items):
+            rewraps = repeat(None) if self._shortcut is None else self._shortcut.rewraps(window)
+            for target, rewrap in zip(window, rewraps, strict=False):
+                number = len(outcomes)
+                outcomes.append(self._begin(number, items[number], target, rewrap))
         self._submit()
         self._pipeline.drain()
         for number, error in self.errors.items():
@@ -82,11 +87,14 @@ class RekeyWorker:
         self._pipeline.close()
         self._targets.close()
 
-    def _begin(self, number: int, item: Item, target: Target | None) -> Outcome:
+    def _next_epoch(self, folder: Folder) -> Epoch:
+        return self._epochs.next(folder, noted=self._noted and not self._dry_run)
+
+    def _begin(self, number: int, item: Item, target: Target | None, rewrap: Rewrap | None) -> Outcome:
         """Bring one object on its way; what it becomes if nothing fails on it."""
         try:
             if target is not None:
-                return self._whole(target)
+                return self._by_shortcut(target, rewrap) if rewrap is not None else self._whole(target)
             with self._targets.opened(number, item) as late:
                 return self._whole(late)
         except IomtCryptError as error:
@@ -110,9 +118,6 @@ class RekeyWorker:
 
     def _object(self, target: Target) -> Outcome:
         try:
-            outcome = self._short(target, self._shortcut) if self._shortcut is not None else None
-            if outcome is not None:
-                return outcome
             location = locate_record(target.descriptor)
             if location is None:
                 raise _not_ours(target.descriptor)
@@ -121,18 +126,9 @@ class RekeyWorker:
             error = open_error(cause, target.item.location)
             raise error from cause
 
-    def _short(self, target: Target, shortcut: Shortcut) -> Outcome | None:
-        """What becomes of an object that is for the shortcut; None for others."""
-        found = shortcut.find(target.descriptor, target.status.st_size)
-        if found is None:
-            return None
-        epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
-        offset, opened = found
-        new = shortcut.rewrapped(opened, epoch)
-        if new is None:
-            return None
-        self._change(target, offset, opened.container, new)
-        return self._done(target.item, "in place", opened.epoch.id, epoch)
+    def _by_shortcut(self, target: Target, rewrap: Rewrap) -> Outcome:
+        self._change(target, rewrap.offset, rewrap.old, rewrap.new)
+        return self._done(target.item, "in place", rewrap.old_id, rewrap.epoch)
 
     def _located(self, target: Target, location: Location) -> Outcome:
         parsed = ParsedRecord.of(location.container)
@@ -155,7 +151,7 @@ class RekeyWorker:
 
     def _rewrapped(self, target: Target, location: Location, opened: OpenRecord) -> Outcome:
         old = location.container
-        epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
+        epoch = self._next_epoch(target.folder)
         new = opened.rewrapped(epoch, size=len(old))
         in_place = len(new) == len(old)
         if in_place:
@@ -166,7 +162,7 @@ class RekeyWorker:
         return self._done(target.item, "in place" if in_place else "new file", opened.record.epoch_id, epoch)
 
     def _rotated(self, target: Target, old: Record) -> Outcome:
-        epoch = self._epochs.next(target.folder, noted=self._noted and not self._dry_run)
+        epoch = self._next_epoch(target.folder)
 
         def write(descriptor: int) -> None:
             with (

@@ -6,7 +6,7 @@ must be in these kilobytes, and nothing may stand behind the pixels. Whatever el
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom import block
 from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED
-from iomt_crypt.seal.compilation import Bytes, Numbers, prepare, step, walk
+from iomt_crypt.seal.compilation import Bytes, Numbers, joined, prepare, step, walk
 
 _META_OFFSET = 132
 _SYNTAX = 0x00020010
@@ -41,19 +41,19 @@ def _vr_table() -> Any:
 _VRS = _vr_table()
 
 
-def record_finder() -> Callable[[bytes, int], tuple[int, int]]:
-    """A function that gives begin and end of the container in a file: of its first bytes, and of its size.
+def record_finder() -> Callable[[Sequence[bytes], Sequence[int]], list[list[int]]]:
+    """A function that gives begin and end of the container in each of some files: of their first bytes, and sizes.
 
-    (0, 0) for an object that has none, and for an unusual one. For one thread.
+    Zeros for an object that has none, and for an unusual one. For one thread.
     """
     ours: Numbers = np.zeros((_MOST_OURS, 3), np.int64)
-    view, uint8 = np.frombuffer, np.uint8
-    prepare(_find_record, view(bytes(_META_OFFSET), uint8), 0, ours)
 
-    def find(head: bytes, size: int) -> tuple[int, int]:
-        data: Any = view(head, uint8)
-        return _find_record(data, size, ours)
+    def find(heads: Sequence[bytes], sizes: Sequence[int]) -> list[list[int]]:
+        found = np.empty((len(heads), 2), np.int64)
+        _find_all(*joined(heads), np.array(sizes, np.int64), ours, found)
+        return found.tolist()
 
+    prepare(find, [bytes(_META_OFFSET)], [0])
     return find
 
 
@@ -137,7 +137,7 @@ def _record(data: Bytes, ours: Numbers, n_ours: int) -> tuple[int, int]:
     return 0, 0
 
 
-@walk
+@step
 def _find_record(data: Bytes, file_size: int, ours: Numbers) -> tuple[int, int]:
     """Begin and end of the record's value; zeros where it is not found here. ``ours`` is room to work in."""
     start = _dataset(data)
@@ -165,3 +165,12 @@ def _find_record(data: Bytes, file_size: int, ours: Numbers) -> tuple[int, int]:
             n_ours += 1
         previous, at = tag, begin + size
     return _record(data, ours, n_ours) if at == file_size else (0, 0)
+
+
+@walk
+def _find_all(data: Bytes, ends: Numbers, sizes: Numbers, ours: Numbers, found: Numbers) -> None:
+    """`_find_record` in each head; those in ``data`` end at ``ends``."""
+    begin = 0
+    for number in range(len(ends)):
+        found[number, 0], found[number, 1] = _find_record(data[begin : ends[number]], sizes[number], ours)
+        begin = ends[number]

@@ -6,9 +6,11 @@ The kernels of the cipher go over arrays that we made ourselves; these go over w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 #: Arrays of uint8 and int64, as mypy is to see them: to it, numpy's numbers are none of Python's.
 Bytes = Sequence[int]
@@ -37,3 +39,9 @@ def prepare(walk: Callable[..., Any], *arguments: Any) -> None:
         walk(*arguments)
     except OSError:
         walk(*arguments)
+
+
+def joined(pieces: Sequence[bytes]) -> tuple[Any, Any]:
+    """Some byte strings as one array, and where each of them ends: a call of a walk costs as much as what it does."""
+    ends = np.fromiter(accumulate(map(len, pieces)), np.int64, len(pieces))
+    return np.frombuffer(b"".join(pieces), np.uint8), ends

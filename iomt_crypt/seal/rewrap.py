@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.recipient import Stanza
 from iomt_crypt.seal.record import MAC_BYTES, WRAPPED_KEY_BYTES, Record, body_of, mac_of
 from iomt_crypt.seal.schedule import KEY_BYTES, OBJECT_ID_BYTES, derived
-from iomt_crypt.seal.span import spans_finder
+from iomt_crypt.seal.span import Spans, spans_finder
 
+_log = logging.getLogger(__name__)
 _MOST_EPOCHS = 256
 _EPOCH_ID = b"\x68epoch_id\x50"  # name and head (RFC 8949 3) of what stands behind the stanzas
 _REST = HEAD_BYTES + 7 + MAC_BYTES  # the map's head, the name of the MAC and its head have 7 bytes
@@ -41,13 +43,10 @@ class Known(NamedTuple):
 
 
 class OpenSpans(NamedTuple):
-    """An authenticated container, where its parts are (see `Spans`), and the keys of its object."""
+    """An authenticated container, where its parts are, and the keys of its object."""
 
     container: bytes
-    stanzas: int
-    epoch_id: int
-    wrapped_key: int
-    end: int
+    at: Spans
     data_key: bytes
     mac_key: bytes
     epoch: Known
@@ -56,30 +55,45 @@ class OpenSpans(NamedTuple):
         return f"<OpenSpans of {self.epoch}>"
 
 
+class _Made(NamedTuple):
+    """A container for an epoch, of which ``section`` holds stanzas and number, and its MAC."""
+
+    container: bytes
+    mac: bytes
+    section: bytes
+
+
 class Rewrapper:
-    """Re-wraps records of epochs that it was told. For one thread."""
+    """Re-wraps records of epochs that it was told, some at a time. For one thread."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Known] = {}
         self._spans = spans_finder()
         self._last: Known | None = None
         self._last_section = b""
-        self._epoch: Epoch | None = None
-        self._section = b""
+        self._new: Epoch | None = None
+        self._new_section = b""
+        self._parsed: Epoch | None = None
 
-    def learn(self, record: Record, keyring: Keyring) -> None:
-        """Remember the epoch of ``record``, which ``keyring`` opens."""
+    def learn(self, record: Record, keyring: Keyring) -> bool:
+        """Remember the epoch of ``record``, which ``keyring`` opens; whether it was unknown."""
+        section = _section(record.stanzas, record.epoch_id)
+        if section in self._known:
+            return False
         if len(self._known) >= _MOST_EPOCHS:
             self._known.clear()
         key = keyring.epoch_key(record.epoch_id, record.stanzas)
         recipients = sorted(stanza.recipient for stanza in record.stanzas)
-        self._known[_section(record.stanzas, record.epoch_id)] = Known(key, record.epoch_id, recipients)
+        self._known[section] = Known(key, record.epoch_id, recipients)
+        return True
 
-    def open(self, container: bytes) -> OpenSpans | None:
-        """The record with its keys, when it is authentic and of an epoch that is known; None for all others."""
-        stanzas, epoch_id, object_id, wrapped, end = self._spans(container)
-        if not end:
-            return None
+    def open(self, containers: Sequence[bytes]) -> list[OpenSpans | None]:
+        """The records with their keys, where they are authentic and of an epoch that is known; None for all others."""
+        found = self._spans(containers)
+        return [self._open(c, at) if at.end else None for c, at in zip(containers, found, strict=True)]
+
+    def _open(self, container: bytes, at: Spans) -> OpenSpans | None:
+        stanzas, epoch_id, object_id, wrapped, end = at
         section = container[stanzas:epoch_id]
         epoch = self._last if section == self._last_section else self._known.get(section)
         if epoch is None or hashlib.sha256(container[:end]).digest() != container[end : end + DIGEST_BYTES]:
@@ -94,53 +108,75 @@ class Rewrapper:
         if not hmac.compare_digest(mac_of(mac_key, container[_REST:end]), container[_MAC:_REST]):
             return None
         self._last, self._last_section = epoch, section  # a dictionary's hash of 2 kB takes longer than to compare them
-        return OpenSpans(container, stanzas, epoch_id, wrapped, end, data_key, mac_key, epoch)
+        return OpenSpans(container, at, data_key, mac_key, epoch)
 
-    def rewrapped(self, old: OpenSpans, epoch: Epoch) -> bytes | None:
-        """The container for the recipients of ``epoch``, of the same size; None where that is too small.
+    def rewrapped(self, old: Sequence[OpenSpans], epochs: Sequence[Epoch]) -> list[bytes | None]:
+        """Each container for the recipients of its epoch, of the same size; None where that is too small.
 
-        Raises
-        ------
-        AuthenticationError
-            What was made does not open again: a defect, and the object must stay as it is.
+        None also where what was made does not open again: a defect, for which the log asks to report it.
         """
-        section = self._section if epoch is self._epoch else _section(epoch.stanzas, epoch.id)
-        container = old.container
-        behind = old.wrapped_key + WRAPPED_KEY_BYTES
+        made = [self._made(o, epoch) for o, epoch in zip(old, epochs, strict=True)]
+        found = self._spans([m.container if m is not None else b"" for m in made])
+        good = map(self._checked, old, made, found, epochs)
+        return [m.container if m is not None and is_good else None for m, is_good in zip(made, good, strict=True)]
+
+    def _made(self, old: OpenSpans, epoch: Epoch) -> _Made | None:
+        if epoch is not self._new:
+            self._new, self._new_section = epoch, _section(epoch.stanzas, epoch.id)
+        section, container, at = self._new_section, old.container, old.at
         rest = b"".join(
             (
-                container[_REST : old.stanzas],
+                container[_REST : at.stanzas],
                 section,
-                container[old.epoch_id : old.wrapped_key],
+                container[at.epoch_id : at.wrapped_key],
                 epoch.wrap(old.data_key),
-                container[behind : old.end],
+                container[at.wrapped_key + WRAPPED_KEY_BYTES : at.end],
             )
         )
         mac = mac_of(old.mac_key, rest)
         body = body_of(mac, rest)
         if contained_bytes(body) > len(container):
             return None
-        new = contain(body, size=len(container))
-        # The first record of an epoch is parsed in full; to the others its section is compared.
-        known = epoch is self._epoch or Record.unpack(new).stanzas == epoch.stanzas
-        if not known or not self._is_rewrapped(old, new, epoch, section, mac):
-            raise AuthenticationError
-        self._epoch, self._section = epoch, section
-        return new
+        return _Made(contain(body, size=len(container)), mac, section)
 
-    def _is_rewrapped(self, old: OpenSpans, new: bytes, epoch: Epoch, section: bytes, mac: bytes) -> bool:
-        """Whether ``new`` is ``old`` but for the epoch, the wrapped key and the MAC."""
-        container = old.container
-        stanzas, epoch_id, _, wrapped, end = self._spans(new)
-        return (
-            end > 0
-            and new[_MAC:_REST] == mac
-            and new[_REST:stanzas] == container[_REST : old.stanzas]
-            and new[stanzas:epoch_id] == section
-            and new[epoch_id:wrapped] == container[old.epoch_id : old.wrapped_key]
-            and new[wrapped + WRAPPED_KEY_BYTES : end] == container[old.wrapped_key + WRAPPED_KEY_BYTES : old.end]
-            and epoch.unwrap(new[wrapped : wrapped + WRAPPED_KEY_BYTES]) == old.data_key
-        )
+    def _checked(self, old: OpenSpans, made: _Made | None, at: Spans, epoch: Epoch) -> bool:
+        """Whether a container is what it should be: the old one but for the epoch, the wrapped key and the MAC."""
+        if made is None:
+            return False
+        # The first record of an epoch is parsed in full; to the others its section is compared.
+        known = epoch is self._parsed or _stanzas(made.container) == epoch.stanzas
+        if not known or not _is_rewrapped(old, made, at, epoch):
+            _log.error("a record that was made in the quick way does not open and was thrown away: please report this")
+            return False
+        self._parsed = epoch
+        return True
+
+
+def _stanzas(container: bytes) -> tuple[Stanza, ...]:
+    try:
+        return Record.unpack(container).stanzas
+    except AuthenticationError:
+        return ()
+
+
+def _is_rewrapped(old: OpenSpans, made: _Made, at: Spans, epoch: Epoch) -> bool:
+    (container, was, data_key, *_), (new, mac, section) = old, made
+    return (
+        at.end > 0
+        and new[_MAC:_REST] == mac
+        and new[_REST : at.stanzas] == container[_REST : was.stanzas]
+        and new[at.stanzas : at.epoch_id] == section
+        and new[at.epoch_id : at.wrapped_key] == container[was.epoch_id : was.wrapped_key]
+        and new[at.wrapped_key + WRAPPED_KEY_BYTES : at.end] == container[was.wrapped_key + WRAPPED_KEY_BYTES : was.end]
+        and _unwrapped(epoch, new[at.wrapped_key : at.wrapped_key + WRAPPED_KEY_BYTES]) == data_key
+    )
+
+
+def _unwrapped(epoch: Epoch, wrapped_key: bytes) -> bytes:
+    try:
+        return epoch.unwrap(wrapped_key)
+    except AuthenticationError:
+        return b""
 
 
 def _section(stanzas: Sequence[Stanza], epoch_id: bytes) -> bytes:

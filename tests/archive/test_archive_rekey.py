@@ -494,10 +494,10 @@ def test_without_the_right_to_leave_access_times_alone(tree, old, new, monkeypat
         check_rekeyed(tree, name, old, new)
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 5, 100])
-def test_objects_are_opened_ahead_and_closed(ahead, tree, old, new, monkeypatch):
+@pytest.mark.parametrize("window", [1, 2, 5, 100])
+def test_objects_are_opened_ahead_and_closed(window, tree, old, new, monkeypatch):
     """Whatever is between them: each item has its own outcome, and no file stays open."""
-    monkeypatch.setattr(rekey_target, "AHEAD", ahead)
+    monkeypatch.setattr(rekey_target, "WINDOW", window)
     items = tree.items()
     os.mkfifo(tree.folder / "pipe.dcm")
     for place, name in enumerate(("missing.dcm", "pipe.dcm", "study0")):
@@ -526,11 +526,11 @@ def test_an_object_that_appears_before_its_turn_is_done(tree, old, new, monkeypa
     away = path.rename(tree.folder.parent / "away")
     begin = rekey_worker.RekeyWorker._begin
 
-    def back(self, number, item, target):
+    def back(self, number, item, target, rewrap):
         if number == 5:
             assert target is None
             away.rename(path)
-        return begin(self, number, item, target)
+        return begin(self, number, item, target, rewrap)
 
     monkeypatch.setattr(rekey_worker.RekeyWorker, "_begin", back)
     assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}

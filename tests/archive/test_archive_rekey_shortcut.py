@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, POLICY, Tree, check_rekeyed, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import rekey_epoch, rekey_shortcut, rekey_worker
+from iomt_crypt.archive import rekey_epoch, rekey_shortcut, rekey_target, rekey_worker
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.dicom import encrypt_file
-from iomt_crypt.seal import Epoch, HpkeIdentity, Record
+from iomt_crypt.errors import StorageError
+from iomt_crypt.seal import Epoch, HpkeIdentity, Record, rewrap
 from iomt_crypt.seal.rewrap import Rewrapper
 from tests import synthetic
 
@@ -26,9 +27,9 @@ def taken(monkeypatch) -> list[bytes]:
     made: list[bytes] = []
     rewrapped = Rewrapper.rewrapped
 
-    def counted(self, old, epoch):
-        new = rewrapped(self, old, epoch)
-        made.append(new)
+    def counted(self, old, epochs):
+        new = rewrapped(self, old, epochs)
+        made.extend(new)
         return new
 
     monkeypatch.setattr(Rewrapper, "rewrapped", counted)
@@ -128,24 +129,20 @@ def test_heads_that_are_larger_are_read_at_once_from_then_on(tmp_path, old, new,
         plain.write_bytes(synthetic.file(synthetic.image(uid=f"1.2.{number}", more=private)))
         encrypt_file(plain, folder / f"{number}.dcm", recipients=recipients, policy=POLICY)
     tree = Tree(folder, {f"{number}.dcm": (folder / f"{number}.dcm").read_bytes() for number in range(5)})
+    monkeypatch.setattr(rekey_target, "WINDOW", 1)
     reads: list[int] = []
-    find = rekey_shortcut.Shortcut.find
+    look, head = rekey_shortcut.Shortcut._worked_out, rekey_shortcut._head
 
-    def counted(self, descriptor, size):
-        class Counted:
-            def __getattr__(self, name):
-                return getattr(os, name)
-
-            def pread(self, *arguments):
-                reads[-1] += 1
-                return os.pread(*arguments)
-
+    def looked(self, targets):
         reads.append(0)
-        with monkeypatch.context() as patched:
-            patched.setattr(rekey_shortcut, "os", Counted())
-            return find(self, descriptor, size)
+        return look(self, targets)
 
-    monkeypatch.setattr(rekey_shortcut.Shortcut, "find", counted)
+    def counted(*arguments):
+        reads[-1] += 1
+        return head(*arguments)
+
+    monkeypatch.setattr(rekey_shortcut.Shortcut, "_worked_out", looked)
+    monkeypatch.setattr(rekey_shortcut, "_head", counted)
     assert {outcome.detail["how"] for outcome in rekey(tree, [old], new)} == {"in place"}
     assert reads == [2, 1, 1, 2, 1]
     for name in tree.before:
@@ -173,17 +170,64 @@ def test_what_is_done_is_skipped(tree, old, new, taken):
     assert [path.read_bytes() for path in tree.paths] == before
 
 
-def test_a_record_that_does_not_come_back_fails_its_object_alone(tree, old, new, taken, monkeypatch):
-    check, calls = Rewrapper._is_rewrapped, []
+def test_a_record_that_does_not_come_back_is_made_the_long_way(tree, old, new, taken, monkeypatch, caplog):
+    check, calls = rewrap._is_rewrapped, []
 
-    def fails_once(self, *arguments):
+    def fails_once(*arguments):
         calls.append(arguments)
-        return len(calls) != 3 and check(self, *arguments)
+        return len(calls) != 3 and check(*arguments)
 
-    monkeypatch.setattr(Rewrapper, "_is_rewrapped", fails_once)
-    states = [outcome.state for outcome in rekey(tree, [old], new)]
-    assert states == ["done"] * 3 + ["failed"] + ["done"] * 5
-    assert tree.untouched(list(tree.before)[3])
+    monkeypatch.setattr(rewrap, "_is_rewrapped", fails_once)
+    assert [outcome.state for outcome in rekey(tree, [old], new)] == ["done"] * 9
+    assert len(taken) == 8
+    assert taken.count(None) == 1
+    assert "please report this" in caplog.text
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_a_fault_in_it_leaves_all_to_the_long_way(tree, old, new, taken, monkeypatch, caplog):
+    def fails(*_):
+        raise IndexError("index is out of bounds")
+
+    monkeypatch.setattr(Rewrapper, "open", fails)
+    assert [outcome.state for outcome in rekey(tree, [old], new)] == ["done"] * 9
+    assert "please report this" in caplog.text
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_an_epoch_that_cannot_be_noted_fails_its_objects_and_no_run(tree, old, new, taken, monkeypatch):
+    note, calls = rekey_epoch._note, []
+
+    def fails_once(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise StorageError("no room left on the device")
+        note(*arguments, **options)
+
+    monkeypatch.setattr(rekey_epoch, "_note", fails_once)
+    monkeypatch.setattr(rekey_epoch, "_OBJECTS_PER_EPOCH", 4)
+    assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}
+    assert len(calls) > 2
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_objects_that_all_have_epochs_of_their_own(tmp_path, old, new, taken, monkeypatch):
+    """They are looked at a few times together, and not once more for each of them."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    trees = [write_tree(folder / f"{number:02}", 1, [old]) for number in range(12)]
+    tree = Tree(folder, {f"{t.folder.name}/{name}": data for t in trees for name, data in t.before.items()})
+    heads = []
+    head = rekey_shortcut._head
+    monkeypatch.setattr(rekey_shortcut, "_head", lambda *arguments: (heads.append(1), head(*arguments))[1])
+    assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}
+    assert taken == []
+    assert len(heads) == 12 + 11 + 10 + 9
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
 
 
 def test_an_epoch_serves_so_many_objects(tree, old, new, taken, monkeypatch):

@@ -56,7 +56,7 @@ def compiled():
 
     def check(path: Path) -> bool:
         data = path.read_bytes()
-        begin, end = find(data[:HEAD_BYTES], len(data))
+        begin, end = find([data[:HEAD_BYTES]], [len(data)])[0]
         if (begin, end) == (0, 0):
             return False
         found = walk(path)
@@ -268,7 +268,9 @@ def test_a_head_that_is_cut_anywhere(syntax, tmp_path, compiled):
     path.write_bytes(whole)
     assert compiled(path)
     pixels = whole.index(RECORD) + len(RECORD)
-    for size in range(len(whole)):
-        found = find(whole[:size], len(whole))
-        assert found == (0, 0) if size < pixels else found in ((0, 0), find(whole, len(whole)))
-        assert find(whole[:size], size) == ((0, 0) if size != pixels else find(whole, len(whole)))
+    there, sizes = find([whole], [len(whole)])[0], range(len(whole))
+    heads = [whole[:size] for size in sizes]
+    for size, found in zip(sizes, find(heads, [len(whole)] * len(heads)), strict=True):
+        assert found == [0, 0] if size < pixels else found in ([0, 0], there)
+        assert find([whole[:size]], [size]) == [[0, 0] if size != pixels else there]
+    assert find(heads, sizes) == [[0, 0] if size != pixels else there for size in sizes]
