@@ -6,19 +6,21 @@ import multiprocessing
 import os
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from iomt_crypt.archive import rekey_worker
+from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item
-from iomt_crypt.archive.rekey_worker import RekeyWorker
+from iomt_crypt.archive.rekey import RekeyOperation
 from iomt_crypt.dicom import Policy, encrypt_file
-from iomt_crypt.seal import HpkeIdentity
+from iomt_crypt.seal import HpkeIdentity, write_identity
 from tests import synthetic
 
-_BATCH = 4000  # what `RekeyOperation.pace` comes to at the most
+_FEW = 100
+_MOST_SECONDS = 600
 _SIDE = 1024
-rekey_worker._MANY = 1  # an archive has more objects than a benchmark
 
 
 @dataclass
@@ -56,15 +58,15 @@ class Load:
             new += [HpkeIdentity.generate() for _ in range(len(self.holders) + 4)]
         share = -(-len(self.items) // workers)
         spans = [self.items[start : start + share] for start in range(0, len(self.items), share)]
-        if workers == 1:
-            worker = RekeyWorker(self.holders, [i.recipient for i in new], noted=False)
-            began = time.perf_counter()
-            _work(worker, spans[0], "new file" if grow else "in place")
-            taken = time.perf_counter() - began
-        else:
-            taken = _in_processes(self.holders, new, spans)
+        taken = _in_processes(self._operation(new), spans, "new file" if grow else "in place")
         self.holders = new
         return taken
+
+    def _operation(self, new: list[HpkeIdentity]) -> RekeyOperation:
+        old = self.folder.parent / "old.key"
+        old.unlink(missing_ok=True)
+        write_identity(old, self.holders[0])
+        return RekeyOperation(KeySource((str(old),)), KeySource(tuple(str(identity.recipient) for identity in new)))
 
     def floor(self, program: Path) -> float:
         """Seconds of the system calls of a re-wrap in place, by the compiled rekey_floor.c."""
@@ -78,30 +80,33 @@ def _usual(image: synthetic.Elements) -> synthetic.Elements:
     return image | {0x00181000 + 16 * n: ("LO", f"element {n}".encode()) for n in range(40)}
 
 
-def _work(worker: RekeyWorker, items: list[Item], how: str) -> None:
-    for start in range(0, len(items), _BATCH):
-        outcomes = worker.run(items[start : start + _BATCH])
-        assert {outcome.detail.get("how") for outcome in outcomes} == {how}, outcomes[0]
-    worker.close()
-
-
-def _in_processes(holders: list[HpkeIdentity], new: list[HpkeIdentity], spans: list[list[Item]]) -> float:
+def _in_processes(operation: RekeyOperation, spans: list[list[Item]], how: str) -> float:
     """Begun together when all are ready, as the work on an archive takes longer than to start a process."""
-    context = multiprocessing.get_context("fork")
-    ready = context.Barrier(len(spans) + 1)
-
-    def one(span: list[Item]) -> None:
-        worker = RekeyWorker(holders, [i.recipient for i in new], noted=False)
-        ready.wait()
-        _work(worker, span, "in place")
-
-    processes = [context.Process(target=one, args=(span,)) for span in spans]
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Barrier(len(spans) + 1), context.Barrier(len(spans) + 1)
+    processes = [context.Process(target=_work, args=(operation, span, how, ready, done)) for span in spans]
     for process in processes:
         process.start()
-    os.sync()
-    ready.wait()
+    ready.wait(_MOST_SECONDS)
     began = time.perf_counter()
+    done.wait(_MOST_SECONDS)
+    taken = time.perf_counter() - began
     for process in processes:
         process.join()
     assert all(process.exitcode == 0 for process in processes)
-    return time.perf_counter() - began
+    return taken
+
+
+def _work(operation: RekeyOperation, items: list[Item], how: str, ready: Barrier, done: Barrier) -> None:
+    rekey_worker._MANY = 1  # an archive has more objects than a benchmark
+    trial = replace(operation, dry_run=True).open()
+    trial.run(items[:_FEW])  # all that it needs is loaded then
+    trial.close()
+    worker, size = operation.open(), operation.pace().most
+    ready.wait()
+    hows = set()
+    for start in range(0, len(items), size):
+        hows |= {outcome.detail.get("how") for outcome in worker.run(items[start : start + size])}
+    done.wait()
+    worker.close()
+    assert hows == {how}

@@ -14,7 +14,7 @@ _FIRST = 4
 
 
 class Pace:
-    """How many objects make a batch of about the same time, from how long the last ones took."""
+    """How many objects make a batch of about the same time, from how long the last ones took: ``most`` at the most."""
 
     def __init__(
         self, clock: Callable[[], float] = time.perf_counter, *, target_s: float = TARGET_S, first: int = _FIRST
@@ -22,12 +22,12 @@ class Pace:
         self.clock = clock
         self.size = first
         self._target_s = target_s
-        self._most = round(MAX_BATCH * target_s / TARGET_S)
+        self.most = round(MAX_BATCH * target_s / TARGET_S)
 
     def observe(self, n_objects: int, seconds: float) -> None:
         """A batch of ``n_objects`` took ``seconds``. The size follows, at most twofold a step up and at once down."""
-        fitting = int(self._target_s * n_objects / seconds) if seconds > 0 else self._most
-        self.size = max(1, min(fitting, 2 * max(self.size, _FIRST), self._most))
+        fitting = int(self._target_s * n_objects / seconds) if seconds > 0 else self.most
+        self.size = max(1, min(fitting, 2 * max(self.size, _FIRST), self.most))
 
 
 def batches(stream: Iterator[Found], pace: Pace) -> Iterator[list[Found]]:

@@ -104,9 +104,7 @@ class Redo:
     def add(self, change: Change) -> None:
         """One more change; it is in the file after `write`."""
         # Encoded now, while its bytes are in the processor's cache.
-        digest, body = _entry(change)
-        self._encoded += digest
-        self._encoded += body
+        self._encoded += _entry(change)
 
     def write(self) -> None:
         """Write what was added; durable after the next `Folder.sync`. Raises StorageError."""
@@ -133,13 +131,13 @@ class Redo:
             self._descriptor = -1
 
 
-def _entry(change: Change) -> tuple[bytes, bytes]:
+def _entry(change: Change) -> bytes:
     # The slack's zeros are half of it: they are put back when it is read.
     relative, inode, size, mtime_ns, offset, before, after = change
     name, old, new = os.fsencode(relative), without_slack(before), without_slack(after)
     head = _HEAD.pack(inode, size, mtime_ns or 0, offset, len(after), len(name), len(old), len(new))
     body = b"".join((head, name, old, new))
-    return hashlib.sha256(body).digest()[:_DIGEST_BYTES], body
+    return hashlib.sha256(body).digest()[:_DIGEST_BYTES] + body
 
 
 def read_changes(data: bytes) -> list[Change]:

@@ -57,8 +57,8 @@ class Batch:
 
     def change(self, number: int, change: Change) -> None:
         """Overwrite a part of a file in place."""
-        self._changes.append((number, change))
         self._redo.add(change)
+        self._changes.append((number, change))
 
     def draft(
         self, number: int, relative: str, source: int, status: os.stat_result, write: Callable[[int], None]

@@ -46,33 +46,40 @@ class Shortcut:
         self._keyring, self._wanted, self._next_epoch = keyring, wanted, next_epoch
         self._find, self._rewrapper = record_finder(), Rewrapper()
         self._heads: tuple[int, ...] = _HEADS
-        self._has_learnt = False
+        self._has_learnt = self._is_stale = self._is_broken = False
 
     def learn(self, record: Record) -> None:
         """The long way opened ``record``: others of its epoch need not take it."""
         self._has_learnt |= self._rewrapper.learn(record, self._keyring)
+
+    def look_again(self) -> None:
+        """Objects have changed since they were looked at."""
+        self._is_stale = True
 
     def rewraps(self, targets: Sequence[Target | None]) -> Iterator[Rewrap | None]:
         """What becomes of each open object, for those that this way is for and that are not for the wanted already.
 
         They are worked out together; what is learnt between two of them is made use of.
         """
-        self._has_learnt = False
         found, n_looks = self._look(targets), 1
         for place in range(len(targets)):
-            if found[place] is None and self._has_learnt and n_looks < _MOST_LOOKS:
-                self._has_learnt = False
+            if self._is_stale:
+                found[place:] = self._look(targets[place:])
+            elif found[place] is None and self._has_learnt and n_looks < _MOST_LOOKS:
                 again = [t if f is None else None for t, f in zip(targets[place:], found[place:], strict=True)]
                 found[place:] = [f or now for f, now in zip(found[place:], self._look(again), strict=True)]
                 n_looks += 1
             yield found[place]
 
     def _look(self, targets: Sequence[Target | None]) -> list[Rewrap | None]:
-        try:
-            return self._worked_out(targets)
-        except Exception:  # noqa: BLE001 - a fault of ours with one object; the traceback shows no variables
-            _log.exception("some objects are re-keyed the long way: please report this")
-            return [None] * len(targets)
+        self._has_learnt = self._is_stale = False
+        if not self._is_broken:
+            try:
+                return self._worked_out(targets)
+            except Exception:  # noqa: BLE001 - there is another way; the traceback shows no variables
+                self._is_broken = True
+                _log.exception("objects are re-keyed the long way from here on: please report this")
+        return [None] * len(targets)
 
     def _worked_out(self, targets: Sequence[Target | None]) -> list[Rewrap | None]:
         found: list[Rewrap | None] = [None] * len(targets)
@@ -83,8 +90,8 @@ class Shortcut:
             if opened is not None and target is not None and opened.epoch.recipients != self._wanted:
                 try:
                     usual.append((place, opened, self._next_epoch(target.folder)))
-                except IomtCryptError:
-                    continue
+                except IomtCryptError:  # the long way says why
+                    break
         new = self._rewrapper.rewrapped([opened for _, opened, _ in usual], [epoch for _, _, epoch in usual])
         for (place, old, epoch), container in zip(usual, new, strict=True):
             if container is not None:
@@ -97,6 +104,8 @@ class Shortcut:
         containers: list[bytes] = []
         left = [(place, target) for place, target in enumerate(targets) if target is not None]
         for n_bytes in self._heads:
+            if not left:
+                break
             heads = [_head(target.descriptor, n_bytes) for _, target in left]
             found = self._find(heads, [target.status.st_size for _, target in left])
             longer: list[tuple[int, Target]] = []
@@ -106,7 +115,7 @@ class Shortcut:
                     containers.append(head[begin:end])
                 elif len(head) == n_bytes:
                     longer.append(each)
-            if n_bytes == HEAD_BYTES and len(longer) < len(left):  # the next ones will be as large
+            if n_bytes == HEAD_BYTES and any(end for _, end in found):  # the next ones will be as large
                 self._heads = _HEADS[1:]
             left = longer
         return offsets, containers

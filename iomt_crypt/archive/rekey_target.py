@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -56,7 +56,8 @@ class Targets:
                 _close(now)
                 now, following = following, []
         finally:
-            _close([*now, *following])
+            _close(now)
+            _close(following)
 
     def _some(self, numbered: Iterator[tuple[int, Item]]) -> list[Target | None]:
         return [self._attempt(number, item) for number, item in islice(numbered, WINDOW)]
@@ -133,8 +134,9 @@ class Targets:
             folder.close()
 
 
-def _close(targets: Iterable[Target | None]) -> None:
-    for target in targets:
+def _close(targets: list[Target | None]) -> None:
+    while targets:
+        target = targets.pop()
         if target is not None:
             os.close(target.descriptor)
 

@@ -163,6 +163,7 @@ def _is_rewrapped(old: OpenSpans, made: _Made, at: Spans, epoch: Epoch) -> bool:
     (container, was, data_key, *_), (new, mac, section) = old, made
     return (
         at.end > 0
+        and hashlib.sha256(new[: at.end]).digest() == new[at.end : at.end + DIGEST_BYTES]
         and new[_MAC:_REST] == mac
         and new[_REST : at.stanzas] == container[_REST : was.stanzas]
         and new[at.stanzas : at.epoch_id] == section

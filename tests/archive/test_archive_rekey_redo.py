@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, check_rekeyed, located, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import redo, rekey_batch, rekey_folder, rekey_target
+from iomt_crypt.archive import redo, rekey_batch, rekey_folder, rekey_target, rekey_worker
 from iomt_crypt.archive.redo import BLOCK_BYTES, Change, Redo, is_between, read_changes, recover
 from iomt_crypt.archive.rekey import recover_trees
 from iomt_crypt.archive.rekey_folder import Folder
@@ -122,6 +122,23 @@ def test_a_record_torn_after_the_run_began_is_completed_too(tree, folder, old, n
     assert working.run(items[:1])[0].state == "done"
     working.close()
     assert state_files(tree.folder) == []
+
+
+def test_objects_that_a_recovery_changed_are_looked_at_again(tree, folder, old, new, monkeypatch):
+    """They were worked out together with the torn one, before it was met."""
+    monkeypatch.setattr(rekey_worker, "_MANY", 1)
+    third = [HpkeIdentity.generate()]
+    working = worker([old, *new], third)
+    items, names = tree.items(), list(tree.before)
+    assert working.run(items[1:2])[0].state == "done"
+    changes = [change_of(tree, names[place], old, new) for place in (0, 2, 3)]
+    write_blocks(tree.paths[0], changes[0], 0b11)
+    cut_off(folder, *changes)
+    assert {outcome.state for outcome in working.run([items[0], items[2], items[3]])} == {"done"}
+    working.close()
+    assert state_files(tree.folder) == []
+    for name in names:
+        check_rekeyed(tree, name, old, third)
 
 
 def test_what_was_changed_since_is_left_and_the_redo_file_kept(tree, folder, old, new):

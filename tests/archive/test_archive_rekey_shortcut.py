@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, POLICY, Tree, check_rekeyed, rekey, state_files, worker, write_tree
 
-from iomt_crypt.archive import rekey_epoch, rekey_shortcut, rekey_target, rekey_worker
+from iomt_crypt.archive import (
+    rekey_batch,
+    rekey_epoch,
+    rekey_folder,
+    rekey_shortcut,
+    rekey_target,
+    rekey_worker,
+)
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.errors import StorageError
@@ -99,8 +107,9 @@ def test_all_but_the_first_object_of_an_epoch(tree, old, new, taken):
     assert state_files(tree.folder) == []
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_the_same_results_as_by_the_long_way(dry_run, tmp_path, old, new, taken, monkeypatch):
+@pytest.mark.parametrize(("dry_run", "window"), [(False, 1), (False, 2), (False, 5), (False, 100), (True, 4)])
+def test_the_same_results_as_by_the_long_way(dry_run, window, tmp_path, old, new, taken, monkeypatch):
+    monkeypatch.setattr(rekey_target, "WINDOW", window)
     one = odd_tree(tmp_path / "one" / "tree", old, new)
     other = Tree(tmp_path / "other" / "tree", one.before)
     shutil.copytree(one.folder, other.folder, symlinks=True, ignore=shutil.ignore_patterns("pipe.dcm"))
@@ -197,7 +206,7 @@ def test_a_fault_in_it_leaves_all_to_the_long_way(tree, old, new, taken, monkeyp
         check_rekeyed(tree, name, old, new)
 
 
-def test_an_epoch_that_cannot_be_noted_fails_its_objects_and_no_run(tree, old, new, taken, monkeypatch):
+def test_an_epoch_that_cannot_be_noted_at_once(tree, old, new, taken, monkeypatch):
     note, calls = rekey_epoch._note, []
 
     def fails_once(*arguments, **options):
@@ -210,6 +219,53 @@ def test_an_epoch_that_cannot_be_noted_fails_its_objects_and_no_run(tree, old, n
     monkeypatch.setattr(rekey_epoch, "_OBJECTS_PER_EPOCH", 4)
     assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}
     assert len(calls) > 2
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE])
+def test_no_redo_file_can_be_made(number, tree, old, new, taken, monkeypatch, caplog):
+    """Each object says why."""
+    create = rekey_folder.create_secret
+
+    def full(folder, name=""):
+        if folder.name == "redo" and taken:
+            raise OSError(number, os.strerror(number))
+        return create(folder, name)
+
+    monkeypatch.setattr(rekey_folder, "create_secret", full)
+    monkeypatch.setattr(rekey_batch, "_MOST_OBJECTS", 4)
+    outcomes = rekey(tree, [old], new)
+    assert [outcome.state for outcome in outcomes] == ["done"] * 4 + ["failed"] * 5
+    expected = "no room left on the device" if number in (errno.ENOSPC, errno.EDQUOT) else os.strerror(number)
+    assert {outcome.reason.rpartition(": ")[2] for outcome in outcomes[4:]} == {expected}
+    assert all(outcome.hint for outcome in outcomes[4:])
+    assert caplog.text == ""
+    assert [tree.untouched(name) for name in tree.before] == [False] * 4 + [True] * 5
+    assert state_files(tree.folder) == []
+
+
+def test_it_is_loaded_when_many_have_been_met(tree, old, new, monkeypatch):
+    monkeypatch.setattr(rekey_worker, "_MANY", 5)
+    working, items = worker([old], new), tree.items()
+    loaded = []
+    for start in (0, 3, 6):
+        assert {outcome.state for outcome in working.run(items[start : start + 3])} == {"done"}
+        loaded.append(working._shortcut is not None)
+    working.close()
+    assert loaded == [False, True, True]
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+
+
+def test_it_cannot_be_loaded(tree, old, new, monkeypatch, caplog):
+    def fails(*_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(rekey_worker, "_MANY", 1)
+    monkeypatch.setattr(rekey_shortcut, "record_finder", fails)
+    assert {outcome.state for outcome in rekey(tree, [old], new)} == {"done"}
+    assert caplog.text.count("please report this") == 1
     for name in tree.before:
         check_rekeyed(tree, name, old, new)
 

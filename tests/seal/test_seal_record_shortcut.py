@@ -251,6 +251,23 @@ def test_a_record_that_was_put_together_wrongly_is_noticed(epoch, new, rewrapper
         caplog.clear()
 
 
+def test_a_digest_that_does_not_fit_is_noticed(epoch, new, rewrapper, monkeypatch, caplog):
+    """Also of a record that is not the first one of its epoch, and so not parsed."""
+    opened = rewrapper.open(make(epoch)[0].pack())
+    assert opened is not None
+    made = rewrapper.rewrapped(opened, new)
+    assert made is not None
+    place, contain = spans_of(made).end + 7, rewrap_module.contain
+
+    def spoilt(body, **options):
+        container = contain(body, **options)
+        return container[:place] + bytes([container[place] ^ 1]) + container[place + 1 :]
+
+    monkeypatch.setattr(rewrap_module, "contain", spoilt)
+    assert rewrapper.rewrapped(opened, new) is None
+    assert "please report this" in caplog.text
+
+
 def test_nothing_secret_is_shown(epoch, rewrapper):
     opened = rewrapper.open(make(epoch)[0].pack())
     assert opened is not None
