@@ -23,7 +23,8 @@ from iomt_crypt.seal import HpkeIdentity, Record, write_identity
 from tests.archive.rekey_harness import Tree, check_rekeyed, state_files, write_tree
 
 _COMMAND = (
-    "import sys; from iomt_crypt.archive import rekey_batch; rekey_batch._MOST_OBJECTS = int(sys.argv.pop(1)); "
+    "import sys; from iomt_crypt.archive import rekey_batch, rekey_worker; "
+    "rekey_batch._MOST_OBJECTS = int(sys.argv.pop(1)); rekey_worker._MANY = int(sys.argv.pop(1)); "
     "from iomt_crypt.cli.app import main; main()"
 )
 
@@ -32,6 +33,8 @@ _COMMAND = (
 class Endurance:
     """One tree, and the kills it went through.
 
+    many
+        objects from which on a run goes the quick way
     torn
         records that a kill left half written
     settled
@@ -41,6 +44,7 @@ class Endurance:
     folder: Path
     n_objects: int
     batch: int = 512
+    many: int = 1
     options: tuple[str, ...] = ()
     kills: int = 0
     torn: int = 0
@@ -56,7 +60,7 @@ class Endurance:
 
     def start(self) -> subprocess.Popen[bytes]:
         arguments = ["rekey", "-i", self.key, "-r", self.recipients, *self.options, self.tree.folder]
-        command = [sys.executable, "-c", _COMMAND, str(self.batch), *map(str, arguments)]
+        command = [sys.executable, "-c", _COMMAND, str(self.batch), str(self.many), *map(str, arguments)]
         # To a file, as a pipe that nobody reads would stop it after some hundred objects.
         with self.told.open("wb") as told:
             return subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)

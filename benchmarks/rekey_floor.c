@@ -2,9 +2,10 @@
 
    rekey_floor FOLDER < paths      paths relative to FOLDER, one a line
 
-   The calls are those of iomt_crypt/archive/rekey_target.py and rekey_batch.py, in their order: objects are opened 32
-   ahead, 8 kB of each are read; a redo file for 512 of them; a syncfs in another thread while the next ones are read;
-   then each is opened, locked, compared and overwritten with what was there. Prints the seconds it took. */
+   The calls are those of iomt_crypt/archive/rekey_target.py and rekey_batch.py, in their order: 32 objects are opened,
+   and while the next 32 are, 8 kB of each are read; a redo file for 512 of them; a syncfs in another thread while the
+   next ones are read; then each is opened, locked, compared and overwritten with what was there. Prints the seconds
+   it took. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 512, AHEAD = 32, HEAD = 8192, RECORD = 5120, OFFSET = 1672, REDO = 5300, SLOTS = 3, MOST = 1 << 20 };
+enum { BATCH = 512, WINDOW = 32, HEAD = 8192, RECORD = 5120, OFFSET = 1672, REDO = 5300, SLOTS = 3, MOST = 1 << 20 };
 
 static int folder, redo[SLOTS];
 static char *paths[MOST], heads[SLOTS][BATCH][HEAD], entries[BATCH * REDO];
@@ -33,20 +34,17 @@ static void *sync_all(void *unused) {
 }
 
 static void read_batch(int first, int count, int slot) {
-    int open_files[AHEAD + 1], taken = 0;
-    for (int n = 0; n < count + AHEAD; n++) {
-        if (n < count) {
+    static int open_files[BATCH];
+    for (int begin = 0; begin < count + WINDOW; begin += WINDOW) {
+        for (int n = begin; n < begin + WINDOW && n < count; n++) {
             int fd = openat(folder, paths[first + n], O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
             check(fd >= 0 && fstat(fd, &status[slot][n]) == 0, "open");
             posix_fadvise(fd, 0, 1 << 14, POSIX_FADV_WILLNEED);
-            open_files[n % (AHEAD + 1)] = fd;
+            open_files[n] = fd;
         }
-        if (n >= AHEAD && taken < count) {
-            int fd = open_files[taken % (AHEAD + 1)];
-            check(pread(fd, heads[slot][taken], HEAD, 0) == HEAD, "pread");
-            close(fd);
-            taken++;
-        }
+        for (int n = begin - WINDOW; n >= 0 && n < begin && n < count; n++)
+            check(pread(open_files[n], heads[slot][n], HEAD, 0) == HEAD, "pread");
+        for (int n = begin - WINDOW; n >= 0 && n < begin && n < count; n++) close(open_files[n]);
     }
     char name[] = "redo0";
     name[4] += slot;

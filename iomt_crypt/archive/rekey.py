@@ -51,7 +51,7 @@ class RekeyOperation:
 
     def pace(self) -> Pace:
         """Long batches where an object takes no time: at the end of each, the disk is waited for."""
-        return Pace() if self.rotate else Pace(target_s=1.0, first=256)
+        return Pace() if self.rotate else Pace(target_s=1.5, first=256)
 
     def open(self) -> RekeyWorker:
         return RekeyWorker(

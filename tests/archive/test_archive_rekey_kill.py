@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from benchmarks.rekey_endurance import Endurance
 
+QUICK, LONG = 1, 1 << 60
 
-def test_killed_and_gone_on_with(tmp_path):
-    endurance = Endurance(tmp_path, 160, batch=4)
+
+@pytest.mark.parametrize("many", [QUICK, LONG])
+def test_killed_and_gone_on_with(many, tmp_path):
+    endurance = Endurance(tmp_path, 160, batch=4, many=many)
     chance = random.Random(11)
     while endurance.kills < 3:
         assert endurance.kill_one(chance, batches=6, seconds=0.003)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal import DEFAULT_SUITE, SUITES, Layout, ObjectKey
+from iomt_crypt.seal.schedule import derived
 from iomt_crypt.seal.suite import Suite
 
 LAYOUT = Layout(4, 64, 16, 8)
@@ -139,3 +140,9 @@ def test_derivation_vector():
     extracted = hmac.digest(key.object_id, key.data_key, hashlib.sha256)
     expected = hmac.digest(extracted, b"iomt-crypt/1/header\1", hashlib.sha256)
     assert key.derive("header") == expected
+
+
+@pytest.mark.parametrize("purpose", ["header", "record/mac", "a purpose that is longer than the block of a hash" * 2])
+def test_the_short_way_to_one_key_is_the_library_s(purpose):
+    for key in (ObjectKey(bytes(32), bytes(16)), *(ObjectKey.generate() for _ in range(20))):
+        assert derived(key.data_key, key.object_id, purpose) == key.derive(purpose)
