@@ -280,7 +280,7 @@ def is_between(change: Change, there: bytes) -> bool:
 
 def overwrite(descriptor: int, new: bytes, offset: int, times_ns: tuple[int, int]) -> None:
     """Write the new bytes in place; the file keeps ``times_ns`` (its ctime tells of the change). Raises OSError."""
-    position = os.pwrite(descriptor, new, offset)
+    position = 0
     while position < len(new):
         position += os.pwrite(descriptor, new[position:], offset + position)
     os.utime(descriptor, ns=times_ns)

@@ -7,6 +7,7 @@ waits for its redo file to be durable, and one for its objects. One syncfs(2) se
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from iomt_crypt.archive.redo import Change, Redo, overwrite
 from iomt_crypt.archive.rekey_folder import Folder, create_secret, open_error, storage_error
 from iomt_crypt.errors import InputError, IomtCryptError, StorageError
 
+_log = logging.getLogger(__name__)
 _MOST_OBJECTS = 512
 _MOST_DRAFT_BYTES = 1 << 26
 
@@ -150,10 +152,13 @@ class Batch:
     def finish(self) -> None:
         """All is durable: forget the redo file, unless a change is half written."""
         self.release()
-        if self._broken:
+        try:
+            if not self._broken:
+                self._redo.remove()
+        except OSError as error:  # what is left over is found complete by the next run
+            _log.warning("%s: a redo file cannot be removed (%s)", self.folder.path, error.strerror)
+        finally:
             self._redo.abandon()
-        else:
-            self._redo.remove()
 
     def abandon(self) -> None:
         """Leave the redo file for a recovery."""
@@ -219,10 +224,16 @@ def _keep_attributes(source: int, draft: int, status: os.stat_result) -> None:
 
 
 class Pipeline:
-    """Takes batches one after the other; ``failed(number, error)`` is called for what did not work."""
+    """Takes batches one after the other.
 
-    def __init__(self, failed: Failed) -> None:
-        self._failed = failed
+    failed
+        called with the number and the error of each change that did not work
+    durable
+        called with the numbers of all changes of a batch that is durable
+    """
+
+    def __init__(self, failed: Failed, durable: Callable[[list[int]], None]) -> None:
+        self._failed, self._durable = failed, durable
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="iomt-crypt-sync")
         self._sync: Future[None] | None = None
         self._prepared: Batch | None = None
@@ -271,6 +282,7 @@ class Pipeline:
                 applied.abandon()
             return
         if applied is not None:
+            self._durable(applied.numbers)
             applied.finish()
         if prepared is not None:
             prepared.apply(self._failed)

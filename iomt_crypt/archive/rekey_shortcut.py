@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from iomt_crypt.archive.rekey_folder import Folder
 from iomt_crypt.archive.rekey_target import HEAD_BYTES, Target
@@ -18,6 +18,7 @@ from iomt_crypt.errors import IomtCryptError
 from iomt_crypt.seal import Epoch, Keyring, Record
 from iomt_crypt.seal.rewrap import OpenSpans, Rewrapper
 
+_T = TypeVar("_T")
 # A header of 60 elements and its record have 7 to 12 kB; others are read once more.
 _HEADS = (1 << 13, HEAD_BYTES, 1 << 17)
 # Where each object has an epoch of its own, what is learnt of one helps no other.
@@ -50,7 +51,7 @@ class Shortcut:
 
     def learn(self, record: Record) -> None:
         """The long way opened ``record``: others of its epoch need not take it."""
-        self._has_learnt |= self._rewrapper.learn(record, self._keyring)
+        self._has_learnt |= self._guarded(lambda: self._rewrapper.learn(record, self._keyring), False)
 
     def look_again(self) -> None:
         """Objects have changed since they were looked at."""
@@ -73,13 +74,19 @@ class Shortcut:
 
     def _look(self, targets: Sequence[Target | None]) -> list[Rewrap | None]:
         self._has_learnt = self._is_stale = False
-        if not self._is_broken:
-            try:
-                return self._worked_out(targets)
-            except Exception:  # noqa: BLE001 - there is another way; the traceback shows no variables
-                self._is_broken = True
-                _log.exception("objects are re-keyed the long way from here on: please report this")
-        return [None] * len(targets)
+        nothing: list[Rewrap | None] = [None] * len(targets)
+        return self._guarded(lambda: self._worked_out(targets), nothing)
+
+    def _guarded(self, work: Callable[[], _T], otherwise: _T) -> _T:
+        """What ``work`` gives; a fault of ours leaves all that follows to the long way."""
+        if self._is_broken:
+            return otherwise
+        try:
+            return work()
+        except Exception:  # noqa: BLE001 - the traceback shows no variables
+            self._is_broken = True
+            _log.exception("objects are re-keyed the long way from here on: please report this")
+            return otherwise
 
     def _worked_out(self, targets: Sequence[Target | None]) -> list[Rewrap | None]:
         found: list[Rewrap | None] = [None] * len(targets)

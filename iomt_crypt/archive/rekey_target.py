@@ -47,20 +47,22 @@ class Targets:
         They are open until the next ones are taken, which are opened before.
         """
         numbered = enumerate(items)
-        now = self._some(numbered)
+        now: list[Target | None] = []
         following: list[Target | None] = []
         try:
+            self._open_some(numbered, now)
             while now:
-                following = self._some(numbered)
+                self._open_some(numbered, following)
                 yield now
                 _close(now)
-                now, following = following, []
+                now, following = following, now
         finally:
             _close(now)
             _close(following)
 
-    def _some(self, numbered: Iterator[tuple[int, Item]]) -> list[Target | None]:
-        return [self._attempt(number, item) for number, item in islice(numbered, WINDOW)]
+    def _open_some(self, numbered: Iterator[tuple[int, Item]], targets: list[Target | None]) -> None:
+        for number, item in islice(numbered, WINDOW):
+            targets.append(self._attempt(number, item))
 
     def _attempt(self, number: int, item: Item) -> Target | None:
         try:
@@ -85,7 +87,7 @@ class Targets:
         try:
             yield target
         finally:
-            _close([target])
+            os.close(target.descriptor)
 
     def _open(self, number: int, item: Item) -> Target:
         """Open an object, and have the disk read the part of it that is looked at."""

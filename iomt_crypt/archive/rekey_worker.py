@@ -61,7 +61,8 @@ class RekeyWorker:
         self._rotate, self._dry_run, self._noted = rotate, dry_run, noted
         self._targets = Targets(dry_run=dry_run)
         self.errors: dict[int, IomtCryptError] = {}
-        self._pipeline = Pipeline(self.errors.__setitem__)
+        self._waiting: set[int] = set()
+        self._pipeline = Pipeline(self.errors.__setitem__, self._waiting.difference_update)
         self._batch: Batch | None = None
         self._shortcut: Shortcut | None = None
         self._n_met = 0
@@ -70,6 +71,7 @@ class RekeyWorker:
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """One outcome for each item, in their order; what is done is durable."""
         self.errors.clear()
+        self._waiting.clear()
         n_before, self._n_met = self._n_met, self._n_met + len(items)
         if n_before < _MANY <= self._n_met and not self._rotate:
             self._shortcut = self._load_shortcut()
@@ -81,6 +83,8 @@ class RekeyWorker:
                 outcomes.append(self._begin(number, items[number], target, rewrap))
         self._submit()
         self._pipeline.drain()
+        for number in self._waiting - self.errors.keys():
+            self.errors[number] = IomtCryptError("not known to be written", hint="run the command again")
         for number, error in self.errors.items():
             outcomes[number] = _failure(items[number], error)
         return outcomes
@@ -123,11 +127,19 @@ class RekeyWorker:
             return self._object(target, rewrap)
         except AuthenticationError:
             # Half written by a worker that was killed, perhaps: its batch is done again by this one.
-            if self._dry_run or not any(r.state == "completed" for r in recover(target.folder)):
+            if self._dry_run or not self._recover(target.folder):
                 raise
-            if self._shortcut is not None:
-                self._shortcut.look_again()
             return self._object(target, None)
+
+    def _recover(self, folder: Folder) -> bool:
+        """Whether something was completed; what was looked at before may be another object now."""
+        completed = True
+        try:
+            completed = any(found.state == "completed" for found in recover(folder))
+        finally:
+            if completed and self._shortcut is not None:
+                self._shortcut.look_again()
+        return completed
 
     def _object(self, target: Target, rewrap: Rewrap | None) -> Outcome:
         try:
@@ -196,13 +208,17 @@ class RekeyWorker:
         if self._dry_run:
             return
         change = Change(target.relative, status.st_ino, status.st_size, status.st_mtime_ns, offset, old, new)
-        self._batch_of(target.folder).change(target.number, change)
+        batch = self._batch_of(target.folder)
+        self._waiting.add(target.number)
+        batch.change(target.number, change)
 
     def _draft(self, target: Target, write: Callable[[int], None]) -> None:
         if self._dry_run:
             check_replaceable(target.folder, target.relative, target.status)
             return
-        self._batch_of(target.folder).draft(target.number, target.relative, target.descriptor, target.status, write)
+        batch = self._batch_of(target.folder)
+        self._waiting.add(target.number)
+        batch.draft(target.number, target.relative, target.descriptor, target.status, write)
 
     def _done(self, item: Item, how: str, old_id: bytes, epoch: Epoch) -> Outcome:
         what = how, old_id, epoch.id

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +23,6 @@ from iomt_crypt.seal.record import MAC_BYTES, WRAPPED_KEY_BYTES, Record, body_of
 from iomt_crypt.seal.schedule import KEY_BYTES, OBJECT_ID_BYTES, derived
 from iomt_crypt.seal.span import Spans, spans_finder
 
-_log = logging.getLogger(__name__)
 _MOST_EPOCHS = 256
 _EPOCH_ID = b"\x68epoch_id\x50"  # name and head (RFC 8949 3) of what stands behind the stanzas
 _REST = HEAD_BYTES + 7 + MAC_BYTES  # the map's head, the name of the MAC and its head have 7 bytes
@@ -113,12 +111,14 @@ class Rewrapper:
     def rewrapped(self, old: Sequence[OpenSpans], epochs: Sequence[Epoch]) -> list[bytes | None]:
         """Each container for the recipients of its epoch, of the same size; None where that is too small.
 
-        None also where what was made does not open again: a defect, for which the log asks to report it.
+        Raises
+        ------
+        AuthenticationError
+            What was made does not open again: a defect.
         """
         made = [self._made(o, epoch) for o, epoch in zip(old, epochs, strict=True)]
         found = self._spans([m.container if m is not None else b"" for m in made])
-        good = map(self._checked, old, made, found, epochs)
-        return [m.container if m is not None and is_good else None for m, is_good in zip(made, good, strict=True)]
+        return [self._checked(*each) for each in zip(old, made, found, epochs, strict=True)]
 
     def _made(self, old: OpenSpans, epoch: Epoch) -> _Made | None:
         if epoch is not self._new:
@@ -139,27 +139,19 @@ class Rewrapper:
             return None
         return _Made(contain(body, size=len(container)), mac, section)
 
-    def _checked(self, old: OpenSpans, made: _Made | None, at: Spans, epoch: Epoch) -> bool:
-        """Whether a container is what it should be: the old one but for the epoch, the wrapped key and the MAC."""
+    def _checked(self, old: OpenSpans, made: _Made | None, at: Spans, epoch: Epoch) -> bytes | None:
         if made is None:
-            return False
+            return None
         # The first record of an epoch is parsed in full; to the others its section is compared.
-        known = epoch is self._parsed or _stanzas(made.container) == epoch.stanzas
+        known = epoch is self._parsed or Record.unpack(made.container).stanzas == epoch.stanzas
         if not known or not _is_rewrapped(old, made, at, epoch):
-            _log.error("a record that was made in the quick way does not open and was thrown away: please report this")
-            return False
+            raise AuthenticationError
         self._parsed = epoch
-        return True
-
-
-def _stanzas(container: bytes) -> tuple[Stanza, ...]:
-    try:
-        return Record.unpack(container).stanzas
-    except AuthenticationError:
-        return ()
+        return made.container
 
 
 def _is_rewrapped(old: OpenSpans, made: _Made, at: Spans, epoch: Epoch) -> bool:
+    """Whether a container is what it should be: the old one but for the epoch, the wrapped key and the MAC."""
     (container, was, data_key, *_), (new, mac, section) = old, made
     return (
         at.end > 0
@@ -169,15 +161,8 @@ def _is_rewrapped(old: OpenSpans, made: _Made, at: Spans, epoch: Epoch) -> bool:
         and new[at.stanzas : at.epoch_id] == section
         and new[at.epoch_id : at.wrapped_key] == container[was.epoch_id : was.wrapped_key]
         and new[at.wrapped_key + WRAPPED_KEY_BYTES : at.end] == container[was.wrapped_key + WRAPPED_KEY_BYTES : was.end]
-        and _unwrapped(epoch, new[at.wrapped_key : at.wrapped_key + WRAPPED_KEY_BYTES]) == data_key
+        and epoch.unwrap(new[at.wrapped_key : at.wrapped_key + WRAPPED_KEY_BYTES]) == data_key
     )
-
-
-def _unwrapped(epoch: Epoch, wrapped_key: bytes) -> bytes:
-    try:
-        return epoch.unwrap(wrapped_key)
-    except AuthenticationError:
-        return b""
 
 
 def _section(stanzas: Sequence[Stanza], epoch_id: bytes) -> bytes:

@@ -50,7 +50,7 @@ _NAME_ENDS = np.cumsum([len(name) for name, _, _ in _FIELDS])
 _TYPES = np.array([major for _, major, _ in _FIELDS])
 _SIZES = np.array([size for _, _, size in _FIELDS])
 _N_FIELDS = len(_FIELDS)
-_NOTHING = 0, 0, 0, 0, 0
+_NONE = 0, 0, 0, 0, 0
 _SUITES: Any = np.frombuffer("".join(SUITES).encode("ascii"), np.uint8)
 _SUITE_ENDS: Any = np.cumsum([len(name) for name in SUITES])
 _TAG_BYTES = np.array([suite.tag_bytes for suite in SUITES.values()])
@@ -77,7 +77,7 @@ class Spans(NamedTuple):
     end: int
 
 
-_NONE = Spans(*_NOTHING)
+_NO_SPANS = Spans(*_NONE)
 
 
 def spans_finder() -> Callable[[Sequence[bytes]], list[Spans]]:
@@ -88,10 +88,10 @@ def spans_finder() -> Callable[[Sequence[bytes]], list[Spans]]:
     room: Numbers = np.zeros(2 * _N_FIELDS, np.int64)
 
     def find(containers: Sequence[bytes]) -> list[Spans]:
-        found = np.empty((len(containers), len(_NONE)), np.int64)
+        found = np.empty((len(containers), len(_NO_SPANS)), np.int64)
         _find_all(*joined(containers), room, found)
         spans = map(Spans._make, found.tolist())
-        return [each if _is_padded(c, each.end) else _NONE for c, each in zip(containers, spans, strict=True)]
+        return [each if _is_padded(c, each.end) else _NO_SPANS for c, each in zip(containers, spans, strict=True)]
 
     prepare(find, [START])
     return find
@@ -235,17 +235,17 @@ def _find_spans(data: Bytes, found: Numbers) -> tuple[int, int, int, int, int]:
     for field in range(_N_FIELDS):
         name_end = _NAME_ENDS[field]
         if at + name_end - name > end:
-            return _NOTHING
+            return _NONE
         for position in range(name, name_end):
             if data[at + position - name] != _NAMES[position]:
-                return _NOTHING
+                return _NONE
         begin, behind = _value(data, at + name_end - name, end, field)
         if begin < 0:
-            return _NOTHING
+            return _NONE
         found[2 * field], found[2 * field + 1] = begin, behind
         at, name = behind, name_end
     if at != end or not _well_formed(data, found):
-        return _NOTHING
+        return _NONE
     return found[2 * _STANZAS], found[2 * _EPOCH_ID + 1], found[2 * _OBJECT_ID], found[2 * _WRAPPED_KEY], end
 
 

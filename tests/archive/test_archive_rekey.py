@@ -503,10 +503,19 @@ def test_objects_are_opened_ahead_and_closed(window, tree, old, new, monkeypatch
     for place, name in enumerate(("missing.dcm", "pipe.dcm", "study0")):
         items.insert(3 * place, Item(str(tree.folder / name), name, True, str(tree.folder / name)))
     working = worker([old], new)
+    steps, attempt, begin = [], rekey_target.Targets._attempt, working._begin
+    monkeypatch.setattr(
+        rekey_target.Targets, "_attempt", lambda *given: (steps.append(f"open {given[1]}"), attempt(*given))[1]
+    )
+    monkeypatch.setattr(working, "_begin", lambda *given: (steps.append(f"begin {given[0]}"), begin(*given))[1])
     before = _open_files()
     outcomes = working.run(items)
     kept = _open_files() - before
     working.close()
+    for number in range(len(items)):
+        last = min(len(items) - 1, (number // window + 2) * window - 1)
+        assert steps.index(f"open {last}") < steps.index(f"begin {number}")
+        assert f"open {last + 1}" not in steps[: steps.index(f"begin {number}")]
     assert [outcome.location for outcome in outcomes] == [item.location for item in items]
     assert [outcome.state for outcome in outcomes] == [
         "failed" if place in (0, 3, 6) else "done" for place in range(len(items))
@@ -519,6 +528,77 @@ def test_objects_are_opened_ahead_and_closed(window, tree, old, new, monkeypatch
     assert kept <= {str(tree.folder), *(str(tree.folder / f"study{n}") for n in range(3))}
     for name in tree.before:
         check_rekeyed(tree, name, old, new)
+
+
+def test_windows_that_are_not_taken_to_their_end(tree, monkeypatch):
+    """Everything is closed, also when Ctrl-C comes while files are opened."""
+    monkeypatch.setattr(rekey_target, "WINDOW", 2)
+    targets, before = rekey_target.Targets(dry_run=True), _open_files()
+    windows = targets.windows(tree.items())
+    assert [target.number for target in next(windows)] == [0, 1]
+    assert len(_open_files() - before - _folders(tree)) == 4
+    windows.close()
+    assert _open_files() - before <= _folders(tree)
+    attempt = targets._attempt
+
+    def interrupted(number, item):
+        if number == 3:
+            raise KeyboardInterrupt
+        return attempt(number, item)
+
+    monkeypatch.setattr(targets, "_attempt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(targets.windows(tree.items()))
+    assert _open_files() - before <= _folders(tree)
+    targets.close()
+
+
+def _folders(tree) -> set[str]:
+    return {str(tree.folder), *(str(path) for path in tree.folder.iterdir())}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_redo_files_that_cannot_be_removed(number, tree, old, new, monkeypatch, caplog):
+    """What is told as done is done, and the next run removes them."""
+    unlink = Path.unlink
+
+    def fails(self, **options):
+        if self.parent.name == "redo":
+            raise OSError(number, os.strerror(number))
+        unlink(self, **options)
+
+    monkeypatch.setattr(rekey_batch, "_MOST_OBJECTS", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", fails)
+        assert states(rekey(tree, [old], new)) == {("done", "in place")}
+    assert "cannot be removed" in caplog.text
+    for name in tree.before:
+        check_rekeyed(tree, name, old, new)
+    assert len(state_files(tree.folder)) == len(tree.before) / 2
+    assert {outcome.state for outcome in rekey(tree, new, new)} == {"skipped"}
+    assert state_files(tree.folder) == []
+
+
+def test_what_is_not_known_to_be_written_is_not_told_as_done(tree, old, new, monkeypatch):
+    """Whatever goes wrong between a batch and the disk."""
+    advance, calls = rekey_batch.Pipeline._advance, []
+
+    def fails_once(self):
+        calls.append(self._prepared)
+        if len(calls) == 3:
+            self._prepared = None
+            raise MemoryError
+        advance(self)
+
+    monkeypatch.setattr(rekey_batch, "_MOST_OBJECTS", 2)
+    monkeypatch.setattr(rekey_batch.Pipeline, "_advance", fails_once)
+    outcomes = rekey(tree, [old], new)
+    told = {item.relative: outcome.state for item, outcome in zip(tree.items(), outcomes, strict=True)}
+    assert set(told.values()) == {"done", "failed"}
+    for name, state in told.items():
+        assert tree.untouched(name) == (state == "failed"), name
+        if state == "done":
+            check_rekeyed(tree, name, old, new)
 
 
 def test_an_object_that_appears_before_its_turn_is_done(tree, old, new, monkeypatch):
