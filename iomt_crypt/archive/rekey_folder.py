@@ -61,7 +61,7 @@ class Folder:
         folder = self.folder(below)
         try:
             return os.open(name, flags | _FILE | _QUIETLY, dir_fd=folder)
-        except PermissionError:  # of another owner
+        except PermissionError:  # of another owner; or not to be opened at all, as it says again
             return os.open(name, flags | _FILE, dir_fd=folder)
 
     def folder(self, below: str) -> int:

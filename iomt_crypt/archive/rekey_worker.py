@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from iomt_crypt.archive.rekey_shortcut import Rewrap, Shortcut
 
 _ENCRYPTED_ATTRIBUTES = 0x04000500  # PS3.15 E.1
-# Objects from which on the shortcut is used: it takes half a second to load and saves 0.1 ms of each one. Whoever has
-# met so many often has as many again.
+# Objects from which on the shortcut is used: it takes half a second to load and saves 0.1 ms of each one. An archive of
+# which so many have been met is large as a rule.
 _MANY = 2000
 _USER = os.geteuid()
 _log = logging.getLogger(__name__)
