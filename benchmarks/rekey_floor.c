@@ -46,8 +46,8 @@ static void read_batch(int first, int count, int slot) {
             check(pread(open_files[n], heads[slot][n], HEAD, 0) == HEAD, "pread");
         for (int n = begin - WINDOW; n >= 0 && n < begin && n < count; n++) close(open_files[n]);
     }
-    char name[] = "redo0";
-    name[4] += slot;
+    char name[64];
+    snprintf(name, sizeof name, "redo%d.%d", slot, (int)getpid());
     redo[slot] = openat(folder, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     for (int n = 0; n < count; n++) memcpy(entries + n * REDO, heads[slot][n], REDO);
     check(write(redo[slot], entries, (size_t)count * REDO) == (ssize_t)count * REDO, "write");
@@ -69,8 +69,8 @@ static void apply_batch(int first, int count, int slot) {
 }
 
 static void forget(int slot) {
-    char name[] = "redo0";
-    name[4] += slot;
+    char name[64];
+    snprintf(name, sizeof name, "redo%d.%d", slot, (int)getpid());
     unlinkat(folder, name, 0);
     close(redo[slot]);
 }

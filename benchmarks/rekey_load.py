@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from subprocess import PIPE
 
 from iomt_crypt.archive import rekey_worker
 from iomt_crypt.archive.key import KeySource
@@ -56,9 +57,7 @@ class Load:
         new = [HpkeIdentity.generate() for _ in range(2)]
         if grow:
             new += [HpkeIdentity.generate() for _ in range(len(self.holders) + 4)]
-        share = -(-len(self.items) // workers)
-        spans = [self.items[start : start + share] for start in range(0, len(self.items), share)]
-        taken = _in_processes(self._operation(new), spans, "new file" if grow else "in place")
+        taken = _in_processes(self._operation(new), self._spans(workers), "new file" if grow else "in place")
         self.holders = new
         return taken
 
@@ -68,11 +67,23 @@ class Load:
         write_identity(old, self.holders[0])
         return RekeyOperation(KeySource((str(old),)), KeySource(tuple(str(identity.recipient) for identity in new)))
 
-    def floor(self, program: Path) -> float:
+    def floor(self, program: Path, *, processes: int = 1) -> float:
         """Seconds of the system calls of a re-wrap in place, by the compiled rekey_floor.c."""
-        paths = "".join(f"{item.relative}\n" for item in self.items)
-        done = subprocess.run([program, self.folder], input=paths, capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        command = [str(program), str(self.folder)]
+        running = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(processes)]
+        for process, span in zip(running, self._spans(processes), strict=True):
+            assert process.stdin is not None
+            process.stdin.write("".join(f"{item.relative}\n" for item in span))
+        for process in running:  # each begins when it has all its names
+            assert process.stdin is not None
+            process.stdin.close()
+        told = [process.stdout.read() for process in running if process.stdout is not None]
+        assert [process.wait() for process in running] == [0] * processes
+        return max(map(float, told))
+
+    def _spans(self, count: int) -> list[list[Item]]:
+        share = -(-len(self.items) // count)
+        return [self.items[start : start + share] for start in range(0, len(self.items), share)]
 
 
 def _usual(image: synthetic.Elements) -> synthetic.Elements:

@@ -6,7 +6,6 @@ One label for one purpose, so no key is ever used for two things.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -54,9 +53,8 @@ class ObjectKey:
 
 
 def derived(data_key: bytes, object_id: bytes, purpose: str) -> bytes:
-    """The key that `ObjectKey.derive` gives, for one purpose only: quicker, as it is but two HMACs (RFC 5869 2)."""
-    extracted = hmac.digest(object_id, data_key, "sha256")
-    return hmac.digest(extracted, _info(purpose) + b"\x01", "sha256")
+    """The key that `ObjectKey.derive` gives, for one purpose only: quicker, as nothing is kept."""
+    return HKDF(_SHA256, KEY_BYTES, object_id, _info(purpose)).derive(data_key)
 
 
 @cache
