@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from subprocess import PIPE
 
 from iomt_crypt.archive import rekey_worker
 from iomt_crypt.archive.key import KeySource
@@ -69,21 +70,17 @@ class Load:
 
     def floor(self, program: Path, *, processes: int = 1) -> float:
         """Seconds of the system calls of a re-wrap in place, by the compiled rekey_floor.c."""
-        command = [str(program), str(self.folder)]
-        running = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(processes)]
-        for process, span in zip(running, self._spans(processes), strict=True):
-            assert process.stdin is not None
-            process.stdin.write("".join(f"{item.relative}\n" for item in span))
-        for process in running:  # each begins when it has all its names
-            assert process.stdin is not None
-            process.stdin.close()
-        told = [process.stdout.read() for process in running if process.stdout is not None]
-        assert [process.wait() for process in running] == [0] * processes
-        return max(map(float, told))
+        names = ["".join(f"{item.relative}\n" for item in span) for span in self._spans(processes)]
+        with ThreadPoolExecutor(processes) as pool:
+            return max(pool.map(partial(_floor, [str(program), str(self.folder)]), names))
 
     def _spans(self, count: int) -> list[list[Item]]:
         share = -(-len(self.items) // count)
         return [self.items[start : start + share] for start in range(0, len(self.items), share)]
+
+
+def _floor(command: list[str], names: str) -> float:
+    return float(subprocess.run(command, input=names, capture_output=True, text=True, check=True).stdout)
 
 
 def _usual(image: synthetic.Elements) -> synthetic.Elements:
