@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "iomt_crypt"
-ORDER = ("errors", "extension", "cipher", "seal", "dicom", "analysis", "checks", "archive", "node", "cli")
+ORDER = (
+    "errors",
+    "foreign_text",
+    "durable",
+    "extension",
+    "cipher",
+    "seal",
+    "dicom",
+    "analysis",
+    "checks",
+    "archive",
+    "node",
+    "cli",
+)
 # what only one package, or only those at and above it, may import
 ONLY = {"pynetdicom": {"node"}, "sqlalchemy": {"node"}, "monai": {"checks"}, "typer": {"cli"}, "rich": {"cli"}}
 NOT_BELOW = {"pydicom": "dicom", "cryptography": "seal", "cbor2": "seal"}
