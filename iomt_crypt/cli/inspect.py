@@ -10,9 +10,12 @@ import typer
 
 from iomt_crypt.cli.console import Input, run_inputs
 from iomt_crypt.cli.option import Json
+from iomt_crypt.foreign_text import printable
 
 if TYPE_CHECKING:
     from iomt_crypt.dicom import Inspection
+
+_MAX_SHOWN = 4096  # characters of a value; the longest path that Linux takes
 
 
 def inspect(
@@ -34,7 +37,7 @@ def inspect(
 
 
 def _show(path: Path, found: Inspection) -> None:
-    typer.echo(f"{path}")
+    typer.echo(printable(path, limit=_MAX_SHOWN))
     rows = [
         ("SOP class", found.sop_class_uid),
         ("SOP instance", found.sop_instance_uid),
@@ -55,4 +58,6 @@ def _show(path: Path, found: Inspection) -> None:
         ]
         rows += [("recipient", f"{r.fingerprint}  {r.kind}") for r in sealed.recipients]
     for name, value in rows:
-        typer.echo(f"  {name:<16} {value}")
+        typer.echo(f"  {name:<16} {printable(value, limit=_MAX_SHOWN)}")
+    for warning in found.warnings:
+        typer.echo(f"  warning: {warning}")

@@ -14,6 +14,9 @@ from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
 from iomt_crypt.errors import NotEncryptedError
 from iomt_crypt.seal import Identity, Keyring, Record, fingerprint_text
 
+_IDENTITY_REMOVED = 0x00120062
+_DE_IDENTIFICATION_METHODS = (0x00120063, 0x00120064)  # as text and as codes
+
 
 @dataclass(frozen=True)
 class RecipientInfo:
@@ -39,7 +42,13 @@ class EncryptionInfo:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What an object says about itself; nothing here is authenticated. ``encryption`` is None for a plain object."""
+    """What an object says about itself; nothing here is authenticated.
+
+    encryption
+        None for a plain object
+    warnings
+        what should worry whoever passes the object on
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -48,6 +57,7 @@ class Inspection:
     transfer_syntax_uid: str
     pixel_bytes: int
     encryption: EncryptionInfo | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,18 @@ def _inspection(source: Source, encryption: EncryptionInfo | None) -> Inspection
         source.transfer_syntax_uid,
         source.pixel.size if source.pixel else 0,
         encryption,
+        () if encryption is None else _warnings(source),
+    )
+
+
+def _warnings(source: Source) -> tuple[str, ...]:
+    """Of an encrypted object. Anonymizers keep private blocks, and ours holds the original header (PS3.15 E.1)."""
+    removed = source.text(_IDENTITY_REMOVED).upper() == "YES"
+    if not removed and not any(tag in source.header for tag in _DE_IDENTIFICATION_METHODS):
+        return ()
+    return (
+        "the object says that it is de-identified, and holds its sealed original: if it was de-identified after it "
+        "was encrypted, the holders of a key can still read who the patient is",
     )
 
 
