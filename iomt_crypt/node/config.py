@@ -90,6 +90,9 @@ class KeysSection(_Section):
 
     recipients: list[str] = Field(min_length=1, description="recipient texts, or files that hold them")
     site_key: Path = Field(strict=False, description="file of the key that derives UIDs; made when missing, mode 0600")
+    new_site_key: bool = Field(
+        default=False, description="go on with another site key than before, when the old one is lost; for one start"
+    )
     epoch_objects: int = Field(default=10_000, ge=1, description="objects under one epoch key")
     epoch_hours: Annotated[float, Field(gt=0, le=8760, strict=False)] = Field(
         default=24.0, description="hours under one epoch key"
