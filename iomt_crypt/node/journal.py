@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -25,6 +25,7 @@ from iomt_crypt.node.entry import record_table as _record
 _BUSY_TIMEOUT_MS = 15_000
 _CHUNK = 500  # values in one IN (...)
 _CHECKPOINT_PAGES = 256  # of 4 KiB: the log stays well below what the spool sets aside for a full disk
+_Answer = TypeVar("_Answer")
 
 
 class Journal:
@@ -167,14 +168,14 @@ class Journal:
         self._move([object_id], State.FAILED, {"reason": reason}, durable=True)
 
     def requeue_sending(self, *, lease_before: float | None = None, step_back_s: float | None = None) -> int:
-        """Queue again what a dead forwarder had claimed; return how many objects that were.
+        """Queue again what a dead forwarder had claimed, as attempts that nobody saw end; return how many that were.
 
         With ``lease_before`` (Unix time) only claims that ended before it. With ``step_back_s`` they are due after so
-        many seconds, and it counts as an attempt.
+        many seconds.
         """
-        changes: dict[str, Any] = {"state": State.QUEUED, "lease_until": None}
+        changes: dict[str, Any] = {"state": State.QUEUED, "lease_until": None, "attempts": _object.c.attempts + 1}
         if step_back_s is not None:
-            changes |= {"not_before": time.time() + step_back_s, "attempts": _object.c.attempts + 1}
+            changes["not_before"] = time.time() + step_back_s
         update = _object.update().where(_object.c.state == State.SENDING)
         if lease_before is not None:
             update = update.where(_object.c.lease_until < lease_before)
@@ -241,6 +242,11 @@ class Journal:
         query = sa.select(*due.ENTRY_COLUMNS).where(_object.c.state.in_((*UNFINISHED, State.HELD)))
         with self._transaction(write=False) as connection:
             return [due.entry_of(row) for row in connection.execute(query)]
+
+    def ask(self, question: Callable[[sa.Connection], _Answer]) -> _Answer:
+        """The answer to a question of `iomt_crypt.node.history`."""
+        with self._transaction(write=False) as connection:
+            return question(connection)
 
     def totals(self) -> Totals:
         """Count the objects by state."""
