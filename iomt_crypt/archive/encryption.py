@@ -66,7 +66,7 @@ class _Encryptor:
         if self._dry_run:
             return self._foresee(item, target)
         with store.reading(item.location) as stream:
-            source = read_file(stream)
+            source = read_file(stream, policy=self._policy)
             with store.writing(target, overwrite=self._overwrite, secret=False) as sink:
                 done = protect(source, sink, epoch=self._epoch, policy=self._policy)
         detail = {
@@ -83,7 +83,7 @@ class _Encryptor:
         from iomt_crypt.dicom.protect import prepare
 
         with store.reading(item.location) as stream:
-            prepared = prepare(read_file(stream), epoch=self._epoch, policy=self._policy)
+            prepared = prepare(read_file(stream, policy=self._policy), epoch=self._epoch, policy=self._policy)
         store.check_free(target, overwrite=self._overwrite)
         detail = {
             "output": target,
