@@ -62,6 +62,11 @@ def encode_element(tag: int, vr: str, value: bytes) -> bytes:
     return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
+def is_long(vr: str) -> bool:
+    """Whether an element of this VR has a length of 4 bytes in Explicit VR (PS3.5 7.1.2)."""
+    return vr in _LONG_VRS
+
+
 class Editor(Protocol):
     """Looks at every element, nested ones too, and says what becomes of it."""
 
@@ -168,7 +173,7 @@ def without_vrs(items: bytes) -> bytes:
     encoded, position = [], 0
     while position < len(items):
         end = position + 8 + int.from_bytes(items[position + 4 : position + 8], "little")
-        body, position = b"", position + 8
+        body, position = bytearray(), position + 8
         while position < end:
             tag, vr = items[position : position + 4], items[position + 4 : position + 6].decode("ascii")
             begin = position + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8)
