@@ -88,6 +88,6 @@ def inflate(stream: bytes | memoryview, limit: int | None = None) -> bytes:
     if inflater.unconsumed_tail or len(plain) >= limit:
         raise MalformedError(
             f"the deflated data set is larger than {limit} bytes, the limit for {len(stream)} bytes of it",
-            hint="where that is what it should be, allow more: policy.max_expansion of the node",
+            hint="where that is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
         )
     raise MalformedError(f"the deflated data set is cut off after {len(stream)} bytes")

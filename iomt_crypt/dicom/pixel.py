@@ -174,7 +174,7 @@ def _limit(raster: Raster, payload_bytes: int, policy: Policy) -> None:
     if raster.size_bytes + n_units * _UNIT_BYTES > allowed:
         raise MalformedError(
             f"{what} for {payload_bytes} bytes of pixels, the limit is {allowed} with {_UNIT_BYTES} for each unit",
-            hint="where the image is what it should be, allow more: policy.max_expansion of the node",
+            hint="where the image is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
         )
 
 

@@ -11,9 +11,10 @@ from corpus import ENCRYPTED
 from pydicom import dcmread
 from synthetic import DEFLATED, data_set, file, image, preamble, us
 
-from iomt_crypt.dicom import Policy, encrypt_dataset, encrypt_file, protect, read_file
+from iomt_crypt.dicom import Policy, encrypt_dataset, encrypt_file, protect, read_file, uid
+from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.pixel import plan_pixels
-from iomt_crypt.errors import ConfigurationError, MalformedError
+from iomt_crypt.errors import AuthenticationError, ConfigurationError, MalformedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
@@ -101,3 +102,18 @@ def test_what_is_real_stays_far_below():
     tight = Policy(expansion_allowance_bytes=1 << 20)
     for case in ENCRYPTED:
         plan_pixels(read_file(io.BytesIO(case.read()), policy=tight), tight)
+
+
+def test_many_references(epoch, policy, monkeypatch):
+    """A reference of two bytes becomes one of 45."""
+    monkeypatch.setattr(uid, "_MAX_REFERENCES", 1000)
+    few, many = (file(image(more={0x00080058: ("UI", b"1\\" * n)})) for n in (900, 1000))
+    protect(read_file(io.BytesIO(few)), io.BytesIO(), epoch=epoch, policy=policy)
+    with pytest.raises(MalformedError, match="refers to more than 1000 instances"):
+        protect(read_file(io.BytesIO(many)), io.BytesIO(), epoch=epoch, policy=policy)
+
+
+def test_a_sealed_header_of_many_values():
+    """Whoever has the public key can seal what he likes, and it shrinks to nothing."""
+    with pytest.raises(AuthenticationError):
+        Original.unpack(b"\xad\x65delta\xba" + (1 << 22).to_bytes(4, "big") + b"\x00\xa0" * (1 << 22))
