@@ -9,21 +9,21 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from pydicom.charset import convert_encodings, decode_bytes, default_encoding, encode_string
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.filereader import data_element_generator
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, TEXT_VR_DELIMS
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from iomt_crypt.dicom import block
+from iomt_crypt.dicom.character_set import Terms, recode, terms_of
 from iomt_crypt.dicom.clear import plain_elements
-from iomt_crypt.dicom.element import Element, without_vrs
+from iomt_crypt.dicom.comparison import CHARACTER_SET, same_element
+from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.parse import PIXEL_TAGS, parse_elements
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import HeaderDriftError
 
-CHARACTER_SET = 0x00080005
 # Patient, Patient Study and General Study modules (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1): string values only.
 CORRECTABLE = frozenset(
     (
@@ -68,8 +68,8 @@ class Drift:
 
     changed: tuple[str, ...]
     corrections: dict[int, Element | None]
-    character_set: tuple[str, ...]
-    character_set_now: tuple[str, ...]
+    character_set: Terms
+    character_set_now: Terms
 
 
 def find_drift(original: Original, clear: Source) -> Drift:
@@ -82,12 +82,15 @@ def find_drift(original: Original, clear: Source) -> Drift:
     ours = block.find_record(clear.header)
     for tag in () if ours is None else (ours[0], block.creator_tag(ours[0])):
         now.pop(tag, None)
-    differing = sorted(t for t in expected.keys() | now.keys() if not _same(expected.get(t), now.get(t)))
+    terms, terms_now = _character_set(expected), _character_set(now)
+    differing = sorted(
+        t for t in expected.keys() | now.keys() if not same_element(expected.get(t), now.get(t), terms, terms_now)
+    )
     return Drift(
         tuple(_name(tag) for tag in differing),
         {tag: now.get(tag) for tag in differing if tag in CORRECTABLE},
-        _character_set(before.get(CHARACTER_SET)),
-        _character_set(now.get(CHARACTER_SET)),
+        terms,
+        terms_now,
     )
 
 
@@ -95,22 +98,12 @@ def original_encoding(original: Original) -> Encoding:
     return encoding_of(original.transfer_syntax_uid, original.header_elements()[:8])
 
 
-def _same(expected: Element | None, now: Element | None) -> bool:
-    """Equal but for padding and for VRs, nested ones too: an archive may have had to guess them (PS3.5 6.2.2)."""
-    before, after = (element.value.rstrip(b" \0") if element else b"" for element in (expected, now))
-    if before == after or expected is None or now is None or "SQ" not in (expected.vr, now.vr):
-        return before == after
-    one, other = (without_vrs(e.value) if e.vr == "SQ" else e.value for e in (expected, now))
-    return one == other
-
-
 def _name(tag: int) -> str:
     return f"{keyword_for_tag(tag) or 'private or unknown'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _character_set(element: Element | None) -> tuple[str, ...]:
-    names = element.value.decode("ascii", "replace").strip(" \0").split("\\") if element else [""]
-    return tuple(convert_encodings([name.strip() for name in names]))
+def _character_set(elements: dict[int, Element]) -> Terms:
+    return terms_of(elements[CHARACTER_SET].value if CHARACTER_SET in elements else b"")
 
 
 def merge(original: Original, drift: Drift) -> bytes:
@@ -158,23 +151,14 @@ def _spans(head: bytes, start: int, encoding: Encoding) -> list[tuple[int, int, 
     return spans
 
 
-def _recode(element: Element, now: tuple[str, ...], target: tuple[str, ...]) -> Element:
+def _recode(element: Element, now: Terms, target: Terms) -> Element:
     vr = dictionary_VR(element.tag)
     if element.vr not in (vr, "UN"):
         raise _unwritable(element.tag, f"it has the VR {element.vr}, needed: {vr}")
-    if vr not in CUSTOMIZABLE_CHARSET_VR or now == target:
-        return Element(element.tag, vr, element.value)
     try:
-        text = decode_bytes(element.value, list(now), TEXT_VR_DELIMS)
-        value = encode_string(text, list(target))
-        # pydicom writes '?' for what it cannot encode, and Latin-1 where no character set is declared
-        undeclared = target[0] == default_encoding and not value.isascii() and b"\x1b" not in value
-        sound = not undeclared and decode_bytes(value, list(target), TEXT_VR_DELIMS) == text and "\ufffd" not in text
-    except (UnicodeError, LookupError):
-        sound = False
-    if not sound:
-        raise _unwritable(element.tag, "it cannot be written in the original's character set")
-    return Element(element.tag, vr, value)
+        return Element(element.tag, vr, recode(element.value, vr, now, target))
+    except UnicodeError:
+        raise _unwritable(element.tag, "it cannot be written in the original's character set") from None
 
 
 def _unwritable(tag: int, why: str) -> HeaderDriftError:

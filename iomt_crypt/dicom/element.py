@@ -13,17 +13,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
 from iomt_crypt.dicom.parse import Header, raw_value
+from iomt_crypt.dicom.sequence import MAX_DEPTH, Steps, read_items
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
-# Far above anything real (structured reports have about 10), far below what the interpreter's stack takes on the way
-# back: what could be encrypted can always be decrypted.
-MAX_DEPTH = 64
 _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4} | {
     "FD": 8,
     "OD": 8,
@@ -62,6 +60,11 @@ def encode_element(tag: int, vr: str, value: bytes) -> bytes:
     return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
+def is_long(vr: str) -> bool:
+    """Whether an element of this VR has a length of 4 bytes in Explicit VR (PS3.5 7.1.2)."""
+    return vr in _LONG_VRS
+
+
 class Editor(Protocol):
     """Looks at every element, nested ones too, and says what becomes of it."""
 
@@ -85,7 +88,8 @@ class KeepAll:
 class Transcoder:
     """Turns raw pydicom elements into `Element`s, through an editor."""
 
-    def __init__(self, encoding: Encoding, header: Header, editor: Editor) -> None:
+    def __init__(self, encoding: Encoding, header: Header, editor: Editor, *, steps: Steps | None = None) -> None:
+        self._steps = steps or Steps.of(header)
         self._swaps = not encoding.little_endian
         self._editor = editor
         representation = raw_value(header, PIXEL_REPRESENTATION)
@@ -106,7 +110,7 @@ class Transcoder:
         if vr not in _UNDISPUTED_VRS:
             vr = self._vr(raw, dataset)
         if vr == "SQ":
-            items = _parsed_items(raw)
+            items = _parsed_items(raw, self._steps)
             if items is not None:
                 return self._sequence(tag, items)
             vr = "UN"
@@ -168,7 +172,7 @@ def without_vrs(items: bytes) -> bytes:
     encoded, position = [], 0
     while position < len(items):
         end = position + 8 + int.from_bytes(items[position + 4 : position + 8], "little")
-        body, position = b"", position + 8
+        body, position = bytearray(), position + 8
         while position < end:
             tag, vr = items[position : position + 4], items[position + 4 : position + 6].decode("ascii")
             begin = position + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8)
@@ -181,10 +185,12 @@ def without_vrs(items: bytes) -> bytes:
     return b"".join(encoded)
 
 
-def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
+def _parsed_items(raw: DataElement | RawDataElement, steps: Steps) -> list[Header] | None:
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:
-        return _items(raw)
+        return _items(raw, steps)
+    except MalformedError:
+        raise
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         if raw.VR is None and raw.tag >> 16 & 1:
             return None
@@ -195,12 +201,10 @@ def _name(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _items(raw: DataElement | RawDataElement) -> list[Header]:
-    if isinstance(raw, RawDataElement) and raw.VR == "UN":
-        # Explicit VR assumed, so that pydicom looks; PS3.5 6.2.2 asks for implicit VR here, and not all writers follow
-        raw = raw._replace(VR="SQ", is_implicit_VR=False)
-    element = raw if isinstance(raw, DataElement) else convert_raw_data_element(raw)
-    return [{int(nested.tag): nested for nested in item.values()} for item in element.value or ()]
+def _items(raw: DataElement | RawDataElement, steps: Steps) -> list[Header]:
+    if isinstance(raw, RawDataElement):
+        return read_items(raw, steps)
+    return [{int(nested.tag): nested for nested in item.values()} for item in raw.value or ()]
 
 
 def _look_up(tag: int, dataset: Header) -> str:

@@ -42,7 +42,7 @@ def encrypt_file(
         ``dst`` cannot be written. No output is left behind after any error.
     """
     with open_input(src) as stream:
-        source = read_file(stream)
+        source = read_file(stream, policy=policy)
         with output_file(Path(dst), overwrite=overwrite) as sink:
             return protect(source, sink, epoch=as_epoch(recipients), policy=with_site_key(policy))
 

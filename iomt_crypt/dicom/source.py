@@ -21,7 +21,10 @@ from iomt_crypt.dicom.parse import (
     raw_value,
     read_elements,
 )
+from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.errors import MalformedError, NotDicomError
+
+_DEFAULT = Policy()
 
 
 @dataclass(frozen=True)
@@ -76,20 +79,24 @@ class FileParts:
     has_meta: bool
 
 
-def read_file(stream: BinaryIO) -> Source:
+def read_file(stream: BinaryIO, *, policy: Policy = _DEFAULT) -> Source:
     """Parse a file, with or without preamble and file meta information (PS3.10 7).
+
+    ``policy`` says how much a deflated data set may be inflated to.
 
     Raises
     ------
     NotDicomError, MalformedError
     """
     meta, offset = _read_meta(stream)
-    return _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file")
+    return _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file", policy)
 
 
-def read_network(data: bytes | bytearray | memoryview, *, transfer_syntax_uid: str) -> Source:
-    """Parse a data set as it was received by C-STORE, in the negotiated transfer syntax."""
-    return _read(io.BytesIO(data), 0, transfer_syntax_uid, "network")
+def read_network(
+    data: bytes | bytearray | memoryview, *, transfer_syntax_uid: str, policy: Policy = _DEFAULT
+) -> Source:
+    """Parse a data set as it was received by C-STORE, in the negotiated transfer syntax; see `read_file`."""
+    return _read(io.BytesIO(data), 0, transfer_syntax_uid, "network", policy)
 
 
 def split_file(stream: BinaryIO) -> FileParts:
@@ -107,14 +114,20 @@ def split_file(stream: BinaryIO) -> FileParts:
     return FileParts(offset, syntax, sop_class, sop_instance, has_meta=bool(meta))
 
 
-def _read(stream: BinaryIO, offset: int, transfer_syntax_uid: str | None, origin: Literal["file", "network"]) -> Source:
+def _read(
+    stream: BinaryIO,
+    offset: int,
+    transfer_syntax_uid: str | None,
+    origin: Literal["file", "network"],
+    policy: Policy,
+) -> Source:
     stream.seek(0)
     prefix = stream.read(offset)
     deflated = None
     start = offset
     if is_deflated(transfer_syntax_uid):
         deflated = stream.read()
-        stream, start = io.BytesIO(inflate(deflated)), 0
+        stream, start = io.BytesIO(inflate(deflated, policy.allowed_bytes(len(deflated)))), 0
     stream.seek(start)
     encoding = encoding_of(transfer_syntax_uid, stream.read(8))
     header = read_elements(stream, start, encoding, stop=PIXEL_TAGS)

@@ -126,7 +126,7 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake, 
     if advice := escrow_advice(epochs.recipients):
         _log.warning("%s (hint: %s)", *advice)
     site_key = load_site_key(keys.site_key, spool, accept_new=keys.new_site_key)
-    policy = Policy(suite=config.policy.suite, uids=config.policy.uids, site_key=site_key)
+    policy = Policy(**config.policy.model_dump(), site_key=site_key)
     adopt(spool, journal)
     # The first image must not wait for the compiler while its sender's time-out runs.
     warm_up()

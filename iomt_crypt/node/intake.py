@@ -102,7 +102,7 @@ class Intake:
 
     def _take(self, request: Request) -> Answer:
         self._spool.require_room(len(request.data))
-        source = read_network(request.data, transfer_syntax_uid=request.transfer_syntax_uid)
+        source = read_network(request.data, transfer_syntax_uid=request.transfer_syntax_uid, policy=self._policy)
         for name, commanded, found in (
             ("SOP Class UID", request.sop_class_uid, source.text(_SOP_CLASS_UID)),
             ("SOP Instance UID", request.sop_instance_uid, source.text(_SOP_INSTANCE_UID)),

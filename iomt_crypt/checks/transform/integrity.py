@@ -20,7 +20,7 @@ from iomt_crypt.seal import Keyring, Layout, Record
 
 _NO_LAYOUT = Layout(0, 0, 8, 1)
 # What was encrypted was limited then; nothing of this size is read here.
-_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE)
+_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE, expansion_allowance_bytes=1 << 48)
 
 
 @dataclass(frozen=True)
