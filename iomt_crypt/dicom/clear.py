@@ -15,8 +15,7 @@ from pydicom.uid import UID
 
 from iomt_crypt import __version__
 from iomt_crypt.dicom import bulk, pixel, uid
-from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, encode_items
-from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.element import Element, Transcoder, encode_items
 from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.dicom.pixel import PixelPlan, Raster
 from iomt_crypt.dicom.policy import Policy
@@ -73,11 +72,6 @@ class _ClearEditor:
         keeps = not bulk.is_dropped_sequence(tag, items)
         self.edited = self.edited or not keeps
         return keeps
-
-
-def plain_elements(header: Header, encoding: Encoding) -> dict[int, Element]:
-    """A header as it is, in Explicit VR Little Endian, by tag."""
-    return {e.tag: e for e in Transcoder(encoding, header, KeepAll()).elements(header)}
 
 
 def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> ClearHeader:

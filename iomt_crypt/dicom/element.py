@@ -83,9 +83,13 @@ class KeepAll:
 
 
 class Transcoder:
-    """Turns raw pydicom elements into `Element`s, through an editor."""
+    """Turns raw pydicom elements into `Element`s, through an editor.
 
-    def __init__(self, encoding: Encoding, header: Header, editor: Editor) -> None:
+    ``tolerant`` takes a value that should be a sequence and cannot be parsed as bytes, and raises nothing for it.
+    """
+
+    def __init__(self, encoding: Encoding, header: Header, editor: Editor, *, tolerant: bool = False) -> None:
+        self._tolerant = tolerant
         self._swaps = not encoding.little_endian
         self._editor = editor
         representation = raw_value(header, PIXEL_REPRESENTATION)
@@ -106,7 +110,7 @@ class Transcoder:
         if vr not in _UNDISPUTED_VRS:
             vr = self._vr(raw, dataset)
         if vr == "SQ":
-            items = _parsed_items(raw)
+            items = _parsed_items(raw, tolerant=self._tolerant)
             if items is not None:
                 return self._sequence(tag, items)
             vr = "UN"
@@ -181,12 +185,12 @@ def without_vrs(items: bytes) -> bytes:
     return b"".join(encoded)
 
 
-def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
+def _parsed_items(raw: DataElement | RawDataElement, *, tolerant: bool) -> list[Header] | None:
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:
         return _items(raw)
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-        if raw.VR is None and raw.tag >> 16 & 1:
+        if tolerant or (raw.VR is None and raw.tag >> 16 & 1):
             return None
         raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
 

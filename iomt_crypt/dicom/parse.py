@@ -6,6 +6,7 @@ pydicom reads the elements; what is added here are limits, checked before anythi
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -66,6 +67,17 @@ def read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tu
         raise MalformedError(
             f"the data set cannot be parsed after offset {guard.position} ({type(error).__name__})"
         ) from None
+
+
+def read_prefix(stream: BinaryIO, offset: int, encoding: Encoding) -> Header:
+    """Raw elements by tag up to the pixel value, or the first one that cannot be read. Raises nothing for these."""
+    stream.seek(offset)
+    found: Header = {}
+    guard = _Guard(stream, stream_size(stream), PIXEL_TAGS)
+    with suppress(Exception):  # pydicom raises whatever the bytes lead to
+        for element in data_element_generator(stream, encoding.implicit, encoding.little_endian, stop_when=guard):
+            found[int(element.tag)] = element
+    return found
 
 
 class _Guard:

@@ -39,6 +39,9 @@ class Source:
         the encoded elements of head and tail, without the pixel element
     header
         the same, parsed to raw elements
+    damage
+        why no more than the record and the pixels of an encrypted object could be found (`iomt_crypt.dicom.salvage`);
+        else empty
     """
 
     stream: BinaryIO
@@ -52,6 +55,7 @@ class Source:
     header: Header
     pixel: PixelValue | None
     deflated: bytes | None = None
+    damage: str = ""
 
     def text(self, tag: int) -> str:
         """First value of an element with an ASCII value (UI, CS, IS); empty when absent."""
@@ -105,6 +109,22 @@ def split_file(stream: BinaryIO) -> FileParts:
         sop_class = source.text(0x00080016) or sop_class
         sop_instance = source.text(0x00080018) or sop_instance
     return FileParts(offset, syntax, sop_class, sop_instance, has_meta=bool(meta))
+
+
+def dataset_of(stream: BinaryIO) -> tuple[BinaryIO, int, str | None]:
+    """The data set of a file, inflated: a stream, where it begins there, and its transfer syntax where that is said.
+
+    A damaged group 0002 is passed over with the rest of the file.
+    """
+    try:
+        meta, offset = _read_meta(stream)
+    except MalformedError:
+        return stream, 0, None
+    syntax = _meta_text(meta, 0x00020010) or None
+    if not is_deflated(syntax):
+        return stream, offset, syntax
+    stream.seek(offset)
+    return io.BytesIO(inflate(stream.read())), 0, syntax
 
 
 def _read(stream: BinaryIO, offset: int, transfer_syntax_uid: str | None, origin: Literal["file", "network"]) -> Source:

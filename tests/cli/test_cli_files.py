@@ -300,7 +300,7 @@ class TestFailures:
         ds.save_as(sealed / "image0.dcm")
         done = Result("decrypt", "-i", key, sealed / "image0.dcm", "-o", tmp_path / "back", "--headers", headers)
         assert done.code == (1 if headers == "strict" else 0)
-        assert "PatientName (0010,0010)" in done.err
+        assert ("PatientName (0010,0010)" in done.err) == (headers != "original")  # which compares nothing
         assert "Roe" not in done.err + done.out
         assert "Doe" not in done.err + done.out
         if headers == "strict":
