@@ -6,6 +6,7 @@ import io
 from bisect import bisect
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from struct import pack
 
 from pydicom import dcmread
@@ -26,6 +27,7 @@ from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
 from iomt_crypt.dicom.restore import Headers, restore_source
 from iomt_crypt.dicom.source import Source, read_network
+from iomt_crypt.foreign_text import is_uid
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
 
@@ -45,7 +47,7 @@ def encrypt_dataset(
     InputError
         ``ds`` cannot be encrypted; see its subclasses.
     """
-    prepared = prepare(_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
+    prepared = prepare(_with_media(_source(ds), ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
     tags: list[bytes] = []
     noise = prepared.pixel_value(tags)
     creator, holder = block.record_elements(prepared.source.header, prepared.finished_record(tags).pack())
@@ -56,6 +58,14 @@ def encrypt_dataset(
     encrypted = FileDataset("", _raw(elements), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
     encrypted.set_original_encoding(False, True, ds.original_character_set)
     return encrypted
+
+
+def _with_media(source: Source, ds: Dataset) -> Source:
+    """``source`` with the SOP class and instance that the file meta information of ``ds`` names."""
+    meta = getattr(ds, "file_meta", None) or {}
+    names = [str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")]
+    sop_class, sop_instance = (name if is_uid(name) else "" for name in names)
+    return replace(source, media=(sop_class, sop_instance))
 
 
 def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:

@@ -139,7 +139,7 @@ class Transcoder:
         elif vr == "UN" and not raw.tag >> 16 & 1:
             # PS3.5 6.2.2: some archive did not know the tag. A sequence must not pass unseen, and a SOP Class UID must
             # be readable.
-            vr = _public_vr(int(raw.tag))
+            vr = public_vr(int(raw.tag))
         if vr in _KNOWN_VRS:
             return str(vr)
         if len(vr) == 2:
@@ -209,7 +209,7 @@ def _items(raw: DataElement | RawDataElement) -> list[Header]:
 
 def _look_up(tag: int, dataset: Header) -> str:
     if not tag >> 16 & 1:
-        return _public_vr(tag)
+        return public_vr(tag)
     if 0x10 <= tag & 0xFFFF < 0x100:
         return "LO"  # private creator
     creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
@@ -217,7 +217,8 @@ def _look_up(tag: int, dataset: Header) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _public_vr(tag: int) -> str:
+def public_vr(tag: int) -> str:
+    """VR of an element of the standard (PS3.6); ``"UN"`` for one that is not in the dictionary."""
     try:
         return dictionary_VR(tag)
     except KeyError:

@@ -21,6 +21,7 @@ PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float, Pixel 
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _LONG_HEADER_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"))
+_DELIMITER = {"little": b"\xfe\xff\xdd\xe0\0\0\0\0", "big": b"\xff\xfe\xe0\xdd\0\0\0\0"}
 MAX_HEADER_BYTES = 1 << 27
 
 # Elements by tag, undecoded; sequences of undefined length come parsed from pydicom. Plain integers for tags, and not
@@ -129,7 +130,10 @@ def locate_pixel_value(stream: BinaryIO, offset: int, encoding: Encoding) -> Pix
 
 
 def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "big"]) -> int:
-    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter."""
+    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter.
+
+    Some writers leave it out, or the end of it was cut off: then the value ends with the file, behind whole fragments.
+    """
     end, position = stream_size(stream), offset
     while True:
         stream.seek(position)
@@ -138,6 +142,8 @@ def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "
         size = int.from_bytes(start[4:8], order)
         if len(start) == 8 and tag == _SEQUENCE_DELIMITER:
             return position + 8 - offset
+        if position > offset and _DELIMITER[order].startswith(start):
+            return end - offset
         if len(start) < 8 or tag != _ITEM or position + 8 + size > end:
             raise MalformedError(f"the encapsulated pixel value is damaged at offset {position} (PS3.5 A.4)")
         position += 8 + size
