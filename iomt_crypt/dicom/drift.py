@@ -20,7 +20,7 @@ from iomt_crypt.dicom import block
 from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, without_vrs
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.parse import PIXEL_TAGS, Header, parse_elements
+from iomt_crypt.dicom.parse import PIXEL_TAGS, Header, parse_elements, raw_value
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import HeaderDriftError, IomtCryptError
 
@@ -168,13 +168,17 @@ def merge(original: Original, drift: Drift) -> bytes:
             hint="--headers original restores the object as it was",
         )
     encoding = original_encoding(original)
+    before = parse_elements(original.header_elements(), encoding)
     spans = _spans(original.head, original.dataset_offset, encoding)
     end = len(original.head) - original.pixel_header_bytes
     edits: list[tuple[int, int, int, bytes]] = []
     for tag, element in drift.corrections.items():
         encoded = b""
         if element is not None:
-            encoded = _encode(_recode(element, drift.character_set_now, drift.character_set), encoding)
+            recoded = _recode(element, drift.character_set_now, drift.character_set)
+            if tag in before and recoded.value.rstrip(b" \0") == raw_value(before, tag).rstrip(b" \0"):
+                continue  # the archive changed the character set, and not the text
+            encoded = _encode(recoded, encoding)
         following = min((begin for t, begin, _ in spans if t > tag), default=end)
         places = [(begin, behind) for t, begin, behind in spans if t == tag] or [(following, following)]
         edits += [(begin, tag, behind, encoded) for begin, behind in places]
