@@ -17,13 +17,10 @@ from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_eleme
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
-from iomt_crypt.dicom.parse import Header, raw_value
+from iomt_crypt.dicom.parse import MAX_DEPTH, Header, raw_value
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
-# Far above anything real (structured reports have about 10), far below what the interpreter's stack takes on the way
-# back: what could be encrypted can always be decrypted.
-MAX_DEPTH = 64
 _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4} | {
     "FD": 8,
     "OD": 8,
@@ -189,6 +186,8 @@ def _parsed_items(raw: DataElement | RawDataElement, *, tolerant: bool) -> list[
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:
         return _items(raw)
+    except RecursionError:
+        raise MalformedError(f"sequence {_name(raw.tag)} is nested deeper than {MAX_DEPTH} levels") from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         if tolerant or (raw.VR is None and raw.tag >> 16 & 1):
             return None

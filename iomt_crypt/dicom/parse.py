@@ -23,6 +23,9 @@ _ITEM, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _LONG_HEADER_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"))
 _DELIMITER = {"little": b"\xfe\xff\xdd\xe0\0\0\0\0", "big": b"\xff\xfe\xe0\xdd\0\0\0\0"}
 MAX_HEADER_BYTES = 1 << 27
+# Far above anything real (structured reports have about 10), far below what the interpreter's stack takes on the way
+# back: what could be encrypted can always be decrypted.
+MAX_DEPTH = 64
 
 # Elements by tag, undecoded; sequences of undefined length come parsed from pydicom. Plain integers for tags, and not
 # pydicom's BaseTag and Dataset, whose comparisons and look-ups cost more than all the rest of the header's way.
@@ -64,6 +67,10 @@ def read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tu
         return {int(element.tag): element for element in elements}
     except MalformedError:
         raise
+    except RecursionError:
+        raise MalformedError(
+            f"sequences are nested deeper than {MAX_DEPTH} levels after offset {guard.position}"
+        ) from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         raise MalformedError(
             f"the data set cannot be parsed after offset {guard.position} ({type(error).__name__})"
