@@ -50,17 +50,17 @@ class Trial:
         self.dcmconv = dcmconv
         self.counts: Counter[str] = Counter()
 
-    def run(self, seed: int, *, n_conversions: int = 2, with_dcmconv: bool = False) -> None:
-        """Try the object of ``seed``. Raises BrokenPromiseError with the seed."""
+    def run(self, seed: int, *, n_conversions: int = 2, dcmconv: str = "") -> None:
+        """Try the object of ``seed``; ``dcmconv``: also as that program stores it. Raises BrokenPromiseError."""
         case = make(seed)
         try:
-            self._try(case, n_conversions, with_dcmconv)
+            self._try(case, n_conversions, dcmconv)
         except BrokenPromiseError:
             raise
         except Exception as error:
             raise BrokenPromiseError(f"seed {seed} ({case.kind}): {type(error).__name__}: {error}") from error
 
-    def _try(self, case: Case, n_conversions: int, with_dcmconv: bool) -> None:
+    def _try(self, case: Case, n_conversions: int, dcmconv: str) -> None:
         sink = io.BytesIO()
         try:
             protect(read_file(io.BytesIO(case.data)), sink, epoch=self.epoch, policy=self.policy)
@@ -79,8 +79,8 @@ class Trial:
         chance = random.Random(case.seed)
         for name in chance.sample(sorted(FORMS), n_conversions):
             self._opens(case, converted(data, FORMS[name]), name)
-        if with_dcmconv:
-            self._by_dcmconv(case, data, chance.choice(sorted(DCMCONV)))
+        if dcmconv:
+            self._by_dcmconv(case, data, dcmconv)
 
     def _opens(self, case: Case, data: bytes, how: str) -> None:
         for headers in ("original", "merged"):
@@ -145,7 +145,8 @@ def main() -> None:
     trial, started = Trial(arguments.dcmconv), time.monotonic()
     seeds = range(arguments.seed, arguments.seed + arguments.cases)
     for seed in seeds:
-        trial.run(seed, n_conversions=3, with_dcmconv=seed % _DCMCONV_STEP == 0)
+        how = sorted(DCMCONV)[seed // _DCMCONV_STEP % len(DCMCONV)] if seed % _DCMCONV_STEP == 0 else ""
+        trial.run(seed, n_conversions=3, dcmconv=how)
         if (seed + 1) % 1000 == 0:
             print(f"{seed + 1 - arguments.seed} cases, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     print(f"{len(seeds)} cases from seed {arguments.seed}, {time.monotonic() - started:.0f} s, no promise broken")

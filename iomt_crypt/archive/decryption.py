@@ -93,12 +93,12 @@ class _Decryptor:
         with store.reading(item.location) as stream:
             opened = open_object(read_sealed(stream), self._keyring)
         store.check_free(target, overwrite=self._overwrite)
-        drift = opened.drift()
+        drift = opened.drift() if self._headers != "original" else None
         detail = {
             "output": target,
             "suite": opened.record.suite,
-            "changed": list(drift.changed),
-            "compared": not drift.obstacle,
-            "remark": drift.obstacle,
+            "changed": list(drift.changed) if drift else [],
+            "compared": drift is not None and not drift.obstacle,
+            "remark": drift.obstacle if drift else "",
         }
         return Outcome(item.location, "done", detail=detail)
