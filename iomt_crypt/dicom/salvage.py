@@ -19,7 +19,7 @@ from iomt_crypt.dicom import block
 from iomt_crypt.dicom.encoding import Encoding, default_transfer_syntax
 from iomt_crypt.dicom.parse import MAX_HEADER_BYTES, Header, PixelValue, read_prefix, stream_size
 from iomt_crypt.dicom.source import Source, dataset_of, read_file
-from iomt_crypt.errors import AuthenticationError, MalformedError
+from iomt_crypt.errors import AuthenticationError, MalformedError, NotDicomError
 from iomt_crypt.seal import Record
 from iomt_crypt.seal.container import DIGEST_BYTES, HEAD_BYTES, START
 
@@ -47,11 +47,17 @@ def read_sealed(stream: BinaryIO) -> Source:
     """
     try:
         return read_file(stream)
-    except MalformedError as error:
-        found = _salvage(stream, str(error))
+    except (MalformedError, NotDicomError) as error:
+        # what is no DICOM file by its first bytes is not searched through: there are trees full of them
+        found = _salvage(stream, str(error)) if _has_preamble(stream) or isinstance(error, MalformedError) else None
         if found is None:
             raise
         return found
+
+
+def _has_preamble(stream: BinaryIO) -> bool:
+    stream.seek(128)
+    return stream.read(4) == b"DICM"
 
 
 def _salvage(stream: BinaryIO, damage: str) -> Source | None:

@@ -129,7 +129,7 @@ def split_file(stream: BinaryIO) -> FileParts:
 def dataset_of(stream: BinaryIO) -> tuple[BinaryIO, int, str | None]:
     """The data set of a file, inflated: a stream, where it begins there, and its transfer syntax where that is said.
 
-    A damaged group 0002 is passed over with the rest of the file.
+    Where group 0002 is damaged, or says deflated of what is not, it is the whole file.
     """
     try:
         meta, offset = _read_meta(stream)
@@ -139,7 +139,10 @@ def dataset_of(stream: BinaryIO) -> tuple[BinaryIO, int, str | None]:
     if not is_deflated(syntax):
         return stream, offset, syntax
     stream.seek(offset)
-    return io.BytesIO(inflate(stream.read())), 0, syntax
+    try:
+        return io.BytesIO(inflate(stream.read())), 0, syntax
+    except MalformedError:
+        return stream, 0, None
 
 
 def _read(stream: BinaryIO, offset: int, transfer_syntax_uid: str | None, origin: Literal["file", "network"]) -> Source:

@@ -275,6 +275,20 @@ def test_damaged_file_meta_information(sealed, opened):
     assert opened(data, "original")[0] == raw
 
 
+@pytest.mark.parametrize("claimed", [IMPLICIT, BIG, DEFLATED, "1.2.840.10008.1.2.4.50", "9.9.9", ""])
+@pytest.mark.parametrize("form", ["as written", *FORMS])
+def test_a_transfer_syntax_that_is_not_true(claimed, form, sealed, opened):
+    raw = file(image(bytes(range(128)), bits=16, vr="OW"))
+    data = sealed(raw) if form == "as written" else converted(sealed(raw), FORMS[form])
+    start = 132 + 12 + struct.unpack_from("<L", data, 140)[0]
+    if form == "deflated":  # what is deflated and says otherwise cannot be told from noise
+        with pytest.raises(InputError):
+            opened(preamble(IMPLICIT) + data[start:], "original")
+        return
+    for headers in ("original", "merged"):
+        assert opened(preamble(claimed) + data[start:], headers)[0] == raw
+
+
 @pytest.mark.parametrize("vr", [b"OW", b"OB", b"UN"])
 def test_swapped_pixels_whatever_their_vr(vr, sealed, opened, keyring, epoch):
     """An archive knew 8 bit pixels as OW: through implicit VR the VR got lost, and the bytes of each pair changed."""
