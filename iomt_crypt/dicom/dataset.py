@@ -6,6 +6,7 @@ import io
 from bisect import bisect
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from struct import pack
 
 from pydicom import dcmread
@@ -26,6 +27,8 @@ from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.protect import prepare
 from iomt_crypt.dicom.restore import Headers, restore_source
 from iomt_crypt.dicom.source import Source, read_network
+from iomt_crypt.errors import IomtCryptError, MalformedError
+from iomt_crypt.foreign_text import is_uid
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
 
@@ -45,7 +48,7 @@ def encrypt_dataset(
     InputError
         ``ds`` cannot be encrypted; see its subclasses.
     """
-    prepared = prepare(_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
+    prepared = prepare(_plain_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
     tags: list[bytes] = []
     noise = prepared.pixel_value(tags)
     creator, holder = block.record_elements(prepared.source.header, prepared.finished_record(tags).pack())
@@ -56,6 +59,20 @@ def encrypt_dataset(
     encrypted = FileDataset("", _raw(elements), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
     encrypted.set_original_encoding(False, True, ds.original_character_set)
     return encrypted
+
+
+def _plain_source(ds: Dataset) -> Source:
+    """``ds`` as a source, with the SOP class and instance that its file meta information names."""
+    try:
+        source = _source(ds)
+    except IomtCryptError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the values lead pydicom to
+        raise MalformedError(f"a data set that pydicom cannot write ({type(error).__name__})") from None
+    meta = getattr(ds, "file_meta", None) or {}
+    names = [str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")]
+    sop_class, sop_instance = (name if is_uid(name) else "" for name in names)
+    return replace(source, media=(sop_class, sop_instance))
 
 
 def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:
@@ -71,9 +88,34 @@ def decrypt_dataset(
 ) -> FileDataset:
     """The original of an encrypted data set; see `restore` for the errors."""
     sink = io.BytesIO()
-    restore_source(_source(ds), sink, keyring=as_keyring(identities), headers=headers)
+    restore_source(_sealed_source(ds), sink, keyring=as_keyring(identities), headers=headers)
     sink.seek(0)
     return dcmread(sink, force=True)
+
+
+def _sealed_source(ds: Dataset) -> Source:
+    """``ds`` as a source for the way back: where pydicom cannot write it, the record and the pixels alone."""
+    try:
+        return _source(ds)
+    except Exception as error:  # noqa: BLE001 - whatever the values lead pydicom to
+        damage = f"a data set that pydicom cannot write ({type(error).__name__})"
+    encoding = _encoding(ds)
+    header = _by_tag(ds)
+    pixels = [header[tag] for tag in PIXEL_TAGS if tag in header and isinstance(header[tag].value, bytes)]
+    stream, pixel = io.BytesIO(), None
+    if pixels:
+        pixel, stream, _ = _pixel_value(pixels[0], encoding)
+    kept = {tag: _undecoded(element, encoding) for tag, element in header.items() if tag >> 16 == block.GROUP}
+    syntax = default_transfer_syntax(encoding)
+    return Source(stream, "network", syntax, encoding, b"", b"", 0, b"", kept, pixel, damage=damage)
+
+
+def _undecoded(element: RawDataElement | DataElement, encoding: Encoding) -> RawDataElement | DataElement:
+    """An element of our block, as it is encoded."""
+    if isinstance(element, RawDataElement):
+        return element
+    value = element.value if isinstance(element.value, bytes) else str(element.value).encode("ascii", "replace")
+    return RawDataElement(element.tag, element.VR, len(value), value, 0, encoding.implicit, encoding.little_endian)
 
 
 def _encoding(ds: Dataset) -> Encoding:

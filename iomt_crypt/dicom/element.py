@@ -86,9 +86,16 @@ class KeepAll:
 
 
 class Transcoder:
-    """Turns raw pydicom elements into `Element`s, through an editor."""
+    """Turns raw pydicom elements into `Element`s, through an editor.
 
-    def __init__(self, encoding: Encoding, header: Header, editor: Editor, *, steps: Steps | None = None) -> None:
+    ``tolerant`` takes a value that should be a sequence and cannot be parsed as bytes, and raises nothing for it.
+    ``steps`` is what its sequences may cost; without, as much as their size allows.
+    """
+
+    def __init__(
+        self, encoding: Encoding, header: Header, editor: Editor, *, tolerant: bool = False, steps: Steps | None = None
+    ) -> None:
+        self._tolerant = tolerant
         self._steps = steps or Steps.of(header)
         self._swaps = not encoding.little_endian
         self._editor = editor
@@ -110,7 +117,7 @@ class Transcoder:
         if vr not in _UNDISPUTED_VRS:
             vr = self._vr(raw, dataset)
         if vr == "SQ":
-            items = _parsed_items(raw, self._steps)
+            items = _parsed_items(raw, self._steps, tolerant=self._tolerant)
             if items is not None:
                 return self._sequence(tag, items)
             vr = "UN"
@@ -139,7 +146,7 @@ class Transcoder:
         elif vr == "UN" and not raw.tag >> 16 & 1:
             # PS3.5 6.2.2: some archive did not know the tag. A sequence must not pass unseen, and a SOP Class UID must
             # be readable.
-            vr = _public_vr(int(raw.tag))
+            vr = public_vr(int(raw.tag))
         if vr in _KNOWN_VRS:
             return str(vr)
         if len(vr) == 2:
@@ -185,14 +192,16 @@ def without_vrs(items: bytes) -> bytes:
     return b"".join(encoded)
 
 
-def _parsed_items(raw: DataElement | RawDataElement, steps: Steps) -> list[Header] | None:
+def _parsed_items(raw: DataElement | RawDataElement, steps: Steps, *, tolerant: bool) -> list[Header] | None:
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:
         return _items(raw, steps)
     except MalformedError:
         raise
+    except RecursionError:
+        raise MalformedError(f"sequence {_name(raw.tag)} is nested deeper than {MAX_DEPTH} levels") from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-        if raw.VR is None and raw.tag >> 16 & 1:
+        if tolerant or (raw.VR is None and raw.tag >> 16 & 1):
             return None
         raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
 
@@ -209,7 +218,7 @@ def _items(raw: DataElement | RawDataElement, steps: Steps) -> list[Header]:
 
 def _look_up(tag: int, dataset: Header) -> str:
     if not tag >> 16 & 1:
-        return _public_vr(tag)
+        return public_vr(tag)
     if 0x10 <= tag & 0xFFFF < 0x100:
         return "LO"  # private creator
     creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
@@ -217,7 +226,8 @@ def _look_up(tag: int, dataset: Header) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _public_vr(tag: int) -> str:
+def public_vr(tag: int) -> str:
+    """VR of an element of the standard (PS3.6); ``"UN"`` for one that is not in the dictionary."""
     try:
         return dictionary_VR(tag)
     except KeyError:

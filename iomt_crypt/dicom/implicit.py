@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
-from iomt_crypt.dicom.element import MAX_DEPTH
 from iomt_crypt.dicom.encoding import EXPLICIT_LE
 from iomt_crypt.dicom.parse import UNDEFINED
+from iomt_crypt.dicom.sequence import MAX_DEPTH
 from iomt_crypt.dicom.source import read_file
 from iomt_crypt.errors import MalformedError, UnsupportedError
 

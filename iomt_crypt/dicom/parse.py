@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -16,14 +17,15 @@ from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 
 from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.sequence import MAX_DEPTH, Steps, counted, sequence_at
 from iomt_crypt.dicom.sequence import UNDEFINED as UNDEFINED
 from iomt_crypt.dicom.sequence import Header as Header
-from iomt_crypt.dicom.sequence import Steps, counted, sequence_at
 from iomt_crypt.errors import MalformedError
 
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float, Pixel Data
 _ITEM, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _LONG_HEADER_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"))
+_DELIMITER = {"little": b"\xfe\xff\xdd\xe0\0\0\0\0", "big": b"\xff\xfe\xe0\xdd\0\0\0\0"}
 MAX_HEADER_BYTES = 1 << 27
 _MAX_ELEMENTS = 1 << 15  # of a data set, those in sequences not counted; real ones have some hundreds
 
@@ -65,10 +67,25 @@ def read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tu
         return dict(_elements(stream, encoding, guard))
     except MalformedError:
         raise
+    except RecursionError:
+        raise MalformedError(
+            f"sequences are nested deeper than {MAX_DEPTH} levels after offset {guard.position}"
+        ) from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         raise MalformedError(
             f"the data set cannot be parsed after offset {guard.position} ({type(error).__name__})"
         ) from None
+
+
+def read_prefix(stream: BinaryIO, offset: int, encoding: Encoding) -> Header:
+    """Raw elements by tag up to the pixel value, or the first one that cannot be read. Raises nothing for these."""
+    stream.seek(offset)
+    found: Header = {}
+    guard = _Guard(stream, stream_size(stream), PIXEL_TAGS)
+    with suppress(Exception):  # pydicom raises whatever the bytes lead to
+        for tag, element in _elements(stream, encoding, guard):
+            found[tag] = element
+    return found
 
 
 def _elements(stream: BinaryIO, encoding: Encoding, guard: _Guard) -> Iterator[tuple[int, RawElement]]:
@@ -163,7 +180,10 @@ def locate_pixel_value(stream: BinaryIO, offset: int, encoding: Encoding) -> Pix
 
 
 def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "big"]) -> int:
-    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter."""
+    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter.
+
+    Some writers leave it out, or the end of it was cut off: then the value ends with the file, behind whole fragments.
+    """
     end, position = stream_size(stream), offset
     while True:
         stream.seek(position)
@@ -172,6 +192,8 @@ def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "
         size = int.from_bytes(start[4:8], order)
         if len(start) == 8 and tag == _SEQUENCE_DELIMITER:
             return position + 8 - offset
+        if position > offset and _DELIMITER[order].startswith(start):
+            return end - offset
         if len(start) < 8 or tag != _ITEM or position + 8 + size > end:
             raise MalformedError(f"the encapsulated pixel value is damaged at offset {position} (PS3.5 A.4)")
         position += 8 + size

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from iomt_crypt.dicom.encoding import refuse_unsupported
+from iomt_crypt.dicom.parse import PixelValue
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import MalformedError, UnsupportedError
@@ -27,6 +28,7 @@ BITS_ALLOCATED = 0x00280100
 PIXEL_DATA = 0x7FE00010
 _MAX_SEALED_EXCESS = 1 << 24
 _UNIT_BYTES = 1 << 13  # what a unit costs besides its bytes: a call of the cipher takes as long as some kB
+_EMPTY_ITEMS_BYTES = 16  # an offset table with no entries and the sequence delimiter (PS3.5 A.4)
 _CELL_BITS = (1, 8, 16, 32, 64)
 _COLOUR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 
@@ -83,7 +85,7 @@ class PixelPlan:
 
 
 def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
-    """Decide the form; None for an object without pixels.
+    """Decide the form; None for an object without pixels, which may have an empty pixel element all the same.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
         Transfer syntax or Bits Allocated that is not handled.
     """
     refuse_unsupported(source.transfer_syntax_uid)
-    if source.pixel is None:
+    if source.pixel is None or _is_bare(source, source.pixel):
         return None
     declared = _declared_raster(source)
     size = source.pixel.size
@@ -110,6 +112,12 @@ def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
     _require(size, declared.size_bytes, declared)
     _limit(declared, size, policy)
     return PixelPlan("native", _written_as(declared), declared.size_bytes, size - declared.size_bytes)
+
+
+def _is_bare(source: Source, pixel: PixelValue) -> bool:
+    """Whether the pixel element is an empty one of an object that is no image, e.g. of a report."""
+    is_empty = pixel.size == 0 or (pixel.encapsulated and pixel.size <= _EMPTY_ITEMS_BYTES)
+    return is_empty and not source.number(ROWS) and not source.number(COLUMNS)
 
 
 def _declared_raster(source: Source) -> Raster:

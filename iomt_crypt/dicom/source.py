@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from iomt_crypt.dicom.encoding import Encoding, default_transfer_syntax, encoding_of, inflate, is_deflated
@@ -23,6 +23,7 @@ from iomt_crypt.dicom.parse import (
 )
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.errors import MalformedError, NotDicomError
+from iomt_crypt.foreign_text import is_uid
 
 _DEFAULT = Policy()
 
@@ -42,6 +43,11 @@ class Source:
         the encoded elements of head and tail, without the pixel element
     header
         the same, parsed to raw elements
+    media
+        SOP class and instance that the file meta information names (0002,0002), (0002,0003); empty where it does not
+    damage
+        why no more than the record and the pixels of an encrypted object could be found (`iomt_crypt.dicom.salvage`);
+        else empty
     """
 
     stream: BinaryIO
@@ -55,6 +61,18 @@ class Source:
     header: Header
     pixel: PixelValue | None
     deflated: bytes | None = None
+    media: tuple[str, str] = ("", "")
+    damage: str = ""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Of the data set; of the file meta information where the data set does not say it."""
+        return self.text(0x00080016) or self.media[0]
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Of the data set; of the file meta information where the data set does not say it."""
+        return self.text(0x00080018) or self.media[1]
 
     def text(self, tag: int) -> str:
         """First value of an element with an ASCII value (UI, CS, IS); empty when absent."""
@@ -89,7 +107,8 @@ def read_file(stream: BinaryIO, *, policy: Policy = _DEFAULT) -> Source:
     NotDicomError, MalformedError
     """
     meta, offset = _read_meta(stream)
-    return _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file", policy)
+    source = _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file", policy)
+    return replace(source, media=(_meta_uid(meta, 0x00020002), _meta_uid(meta, 0x00020003)))
 
 
 def read_network(
@@ -112,6 +131,25 @@ def split_file(stream: BinaryIO) -> FileParts:
         sop_class = source.text(0x00080016) or sop_class
         sop_instance = source.text(0x00080018) or sop_instance
     return FileParts(offset, syntax, sop_class, sop_instance, has_meta=bool(meta))
+
+
+def dataset_of(stream: BinaryIO) -> tuple[BinaryIO, int, str | None]:
+    """The data set of a file, inflated: a stream, where it begins there, and its transfer syntax where that is said.
+
+    Where group 0002 is damaged, or says deflated of what is not, it is the whole file.
+    """
+    try:
+        meta, offset = _read_meta(stream)
+    except MalformedError:
+        return stream, 0, None
+    syntax = _meta_text(meta, 0x00020010) or None
+    if not is_deflated(syntax):
+        return stream, offset, syntax
+    stream.seek(offset)
+    try:
+        return io.BytesIO(inflate(stream.read())), 0, syntax
+    except MalformedError:
+        return stream, 0, None
 
 
 def _read(
@@ -186,6 +224,12 @@ def _plausible_start(start: bytes) -> bool:
 
 def _meta_text(meta: Header, tag: int) -> str:
     return raw_value(meta, tag).decode("ascii", "replace").strip(" \0")
+
+
+def _meta_uid(meta: Header, tag: int) -> str:
+    """The UID there; empty where there is something else."""
+    text = _meta_text(meta, tag)
+    return text if is_uid(text) else ""
 
 
 def _read_tail(stream: BinaryIO, encoding: Encoding) -> tuple[bytes, Header]:
