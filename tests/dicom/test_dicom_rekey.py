@@ -10,7 +10,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from iomt_crypt.dicom import Policy, decrypt_file, encrypt_file, inspect_file, read_file, restore, verify_file
+from iomt_crypt import encrypt_file
+from iomt_crypt.dicom import Policy, decrypt_file, inspect_file, read_file, restore, verify_file
 from iomt_crypt.dicom.locate import Location, locate_in
 from iomt_crypt.dicom.rekey import copy_patched, patches, rotate
 from iomt_crypt.dicom.restore import open_object
