@@ -207,9 +207,9 @@ def test_an_empty_series_is_not_a_success(tmp_path, settings, monkeypatch, capsy
         "import iomt_crypt.cipher.frame as f\nf.nothing = 1\nimport iomt_crypt.archive.study as s\n"
         "def broken(*a, **k): raise RuntimeError('Zebedee^Quentin')\ns.encrypt_file = broken\n",
         # a cipher that does nothing right: what it made does not open as what it was made of
-        "import iomt_crypt.archive.study as s\nreal = s.encrypt_file\n"
-        "def broken(src, dst, **k):\n    p = real(src, dst, **k)\n    d = bytearray(dst.read_bytes())\n"
-        "    d[-9] ^= 1\n    dst.write_bytes(d)\n    return p\ns.encrypt_file = broken\n",
+        "import iomt_crypt.checks.vouch as v\nreal = v.write\n"
+        "def broken(prepared, sink):\n    p = real(prepared, sink)\n    sink.seek(-9, 2)\n    b = sink.read(1)[0] ^ 1\n"
+        "    sink.seek(-9, 2)\n    sink.write(bytes([b]))\n    return p\nv.write = broken\n",
         "import iomt_crypt.archive.study as s, pathlib\nreal = s.encrypt_file\nn = [0]\n"
         "def full(src, dst, **k):\n    n[0] += 1\n    if n[0] == 2: raise OSError(28, 'No space left on device')\n"
         "    return real(src, dst, **k)\ns.encrypt_file = full\n",
