@@ -83,13 +83,15 @@ def test_known_answers_keep_the_node_from_starting(archive, make_config, run_nod
     assert archive.n_associations == 0
 
 
-@pytest.mark.parametrize("direction", ["encrypt", "both"])
+@pytest.mark.parametrize(
+    ("kind", "direction", "told"),
+    [("long-stream", "encrypt", "it does not open"), ("every-second-frame", "both", "pixels are plain")],
+)
 def test_read_back_refuses_what_does_not_open_and_what_is_plain(
-    tmp_path, archive, make_config, run_node, sabotage, direction
+    tmp_path, archive, make_config, run_node, sabotage, kind, direction, told
 ):
-    sabotage("every-second-frame", "unit", direction, _FROM, "zeros")
-    told = "read-back failed: " + ("it does not open" if direction == "encrypt" else "pixels are plain")
-    refuses_all(images(tmp_path, "every-second-frame"), make_config(archive.port), run_node, told)
+    sabotage(kind, "unit", direction, _FROM, "zeros")
+    refuses_all(images(tmp_path, kind), make_config(archive.port), run_node, f"read-back failed: {told}")
     assert archive.stored == []
 
 

@@ -234,6 +234,24 @@ def test_no_crash_lets_anything_through(tmp_path, settings, patch):
         assert sample()[-2000:] not in path.read_bytes()
 
 
+def test_a_result_file_that_cannot_be_written(tmp_path, settings, monkeypatch, capsys):
+    """Success without result.json is none, and the results do not stay behind it."""
+    mercure = Mercure(tmp_path, settings)
+    mercure.receive("1", sample())
+    write = Path.write_text
+
+    def full(path, *args, **options):
+        if path.name == "result.json":
+            raise OSError(28, "No space left on device")
+        return write(path, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, stderr = mercure.call(monkeypatch, capsys)
+    assert code == 1
+    assert "unexpected OSError" in stderr
+    assert list(mercure.target.iterdir()) == []
+
+
 def test_the_module_s_json_is_what_mercure_reads():
     config = json.loads((FOLDER / "module.json").read_text())
     (module,) = config["modules"].values()
