@@ -85,8 +85,13 @@ class _Comparison:
         elif self._equal:
             view = memoryview(data)
             pieces = (view[at : at + _PIECE_BYTES] for at in range(0, len(view), _PIECE_BYTES))
-            self._equal = all(self._original.read(len(piece)) == piece for piece in pieces)
+            self._equal = all(self._next_is(piece) for piece in pieces)
         return len(data)
+
+    def _next_is(self, piece: memoryview) -> bool:
+        expected = self._original.read(len(piece))
+        # one memcmp; '==' with a view compares element by element
+        return len(expected) == len(piece) and expected.startswith(piece)
 
     def complete(self) -> bool:
         """Whether all that was written is equal, and nothing of the original is left."""
