@@ -5,6 +5,7 @@ The faults are those of tests/node/sabotage, put in place in this process. Each 
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import json
@@ -431,7 +432,34 @@ class TestUntouched:
                 assert not is_untouched(chance.bytes(n_bytes), plain)
 
 
-def test_raw_protect_is_no_public_door():
+#: What encrypts without vouching, and who may use it: the door itself, what only foresees, and what only measures.
+STEPS = {
+    "protect": {"iomt_crypt/analysis/report/engine.py"},
+    "prepare": {"iomt_crypt/checks/vouch.py", "iomt_crypt/archive/encryption.py"},
+    "write": {"iomt_crypt/checks/vouch.py"},
+    "protect_dataset": {"iomt_crypt/checks/vouch.py"},
+    "rotate": {"iomt_crypt/checks/vouch.py"},
+    "seal_image": {"iomt_crypt/checks/transform/array.py"},
+}
+HOMES = ("iomt_crypt.dicom", "iomt_crypt.dicom.protect", "iomt_crypt.dicom.dataset", "iomt_crypt.dicom.rekey")
+
+
+def test_there_is_no_other_door():
+    """Whoever adds a way to encrypt has to come by here."""
+    users: dict[str, set[str]] = {step: set() for step in STEPS}
+    for folder in ("iomt_crypt", "plugins", "demo", "examples"):
+        for path in (ROOT / folder).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            if name.startswith("iomt_crypt/dicom/"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.module in (*HOMES, "iomt_crypt.checks.transform.seal"):
+                    for alias in node.names:
+                        users.get(alias.name, set()).add(name)
+    assert users == STEPS
+
+
+def test_raw_doors_have_no_public_name():
     from iomt_crypt import dicom
 
     assert {"encrypt_file", "encrypt_dataset"}.isdisjoint(dir(dicom))
