@@ -371,8 +371,7 @@ def test_digest_of_the_file_is_in_the_journal(tmp_path, archive, make_config, ru
 
 @pytest.mark.parametrize("damage", ["header", "pixels", "other"])
 def test_read_back_sees_any_difference(tmp_path, epoch, policy, damage):
-    from iomt_crypt.node.readback import read_back
-
+    from iomt_crypt.checks.readback import read_back
     from iomt_crypt.dicom import protect, read_network
 
     received = dataset(1, size=64)
