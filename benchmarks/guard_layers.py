@@ -23,13 +23,13 @@ from scipy.stats import binomtest
 
 from iomt_crypt import cipher
 from iomt_crypt.checks.answer import check_answers
+from iomt_crypt.checks.readback import read_back
 from iomt_crypt.checks.training.course import gather
 from iomt_crypt.checks.training.defect import BAD, INVISIBLE, Defect
 from iomt_crypt.checks.training.recipe import read_recipe
 from iomt_crypt.dicom import Policy, protect, read_network
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.errors import KnownAnswerError
-from iomt_crypt.node.readback import read_back
 from iomt_crypt.seal import Epoch, HpkeIdentity
 from iomt_crypt.seal.suite import Suite
 
@@ -95,7 +95,7 @@ def caught(way: Defect, depth: str, received: bytes, rng: np.random.Generator, e
     with replaced(way, depth, rng):
         protect(source, sink, epoch=epoch, policy=Policy(site_key=bytes(32)))
     try:
-        read_back(sink, received, epoch=epoch)
+        read_back(sink, io.BytesIO(received), origin="network", epoch=epoch)
     except KnownAnswerError:
         return True
     return False

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import cbor2
 
-from iomt_crypt.dicom import Policy, decrypt_file, encrypt_file
+from iomt_crypt import encrypt_file
+from iomt_crypt.dicom import Policy, decrypt_file
 from iomt_crypt.dicom.locate import locate_record
 from iomt_crypt.dicom.rekey import copy_patched, patches
 from iomt_crypt.errors import AuthenticationError, InputError, IomtCryptError, NoMatchingIdentityError

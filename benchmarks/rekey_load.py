@@ -12,11 +12,12 @@ from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.archive import rekey_worker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item
 from iomt_crypt.archive.rekey import RekeyOperation
-from iomt_crypt.dicom import Policy, encrypt_file
+from iomt_crypt.dicom import Policy
 from iomt_crypt.seal import HpkeIdentity, write_identity
 from tests import synthetic
 

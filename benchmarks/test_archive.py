@@ -22,11 +22,12 @@ import pytest
 from pydicom.uid import generate_uid
 
 from demo import samples
+from iomt_crypt import encrypt_file
 from iomt_crypt.archive.encryption import Encryption
 from iomt_crypt.archive.key import KeySource, SiteKey
 from iomt_crypt.archive.result import Results
 from iomt_crypt.archive.runner import run_tree
-from iomt_crypt.dicom import Policy, encrypt_file
+from iomt_crypt.dicom import Policy
 from iomt_crypt.seal import Epoch, HpkeIdentity
 
 RESULTS = Path(__file__).with_name("results") / "archive.json"

@@ -18,7 +18,9 @@ _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 #: Page of the site: module, title, what it is.
 REFERENCE = {
-    "dicom": ("iomt_crypt.dicom", "Objects", "One DICOM object: encrypt, decrypt, inspect, verify."),
+    "encrypt": ("iomt_crypt.checks.door", "Encrypting", "Files and data sets, vouched for."),
+    "vouch": ("iomt_crypt.checks.vouch", "Vouching", "The one way in, for hosts that call us."),
+    "dicom": ("iomt_crypt.dicom", "Objects", "One DICOM object: read, decrypt, inspect, verify."),
     "seal": ("iomt_crypt.seal", "Keys", "Recipients, identities, epochs, the sealed record."),
     "cipher": ("iomt_crypt.cipher", "Image cipher", "Pure numbers: samples and a key in, samples out."),
     "checks": ("iomt_crypt.checks", "Checks", "MONAI transforms, readers, and the guard."),

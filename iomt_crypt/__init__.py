@@ -13,23 +13,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.rekey import rekey_file
-    from iomt_crypt.dicom import (
-        Policy,
-        decrypt_dataset,
-        decrypt_file,
-        encrypt_dataset,
-        encrypt_file,
-        inspect_file,
-        verify_file,
-    )
+    from iomt_crypt.checks.door import encrypt_dataset, encrypt_file
+    from iomt_crypt.dicom import Policy, decrypt_dataset, decrypt_file, inspect_file, verify_file
     from iomt_crypt.seal import Epoch, HpkeIdentity, HpkeRecipient, load_identities, load_recipients
 
 _HOMES = {
     "Policy": "dicom",
     "decrypt_dataset": "dicom",
     "decrypt_file": "dicom",
-    "encrypt_dataset": "dicom",
-    "encrypt_file": "dicom",
+    "encrypt_dataset": "checks.door",
+    "encrypt_file": "checks.door",
     "inspect_file": "dicom",
     "rekey_file": "archive.rekey",
     "verify_file": "dicom",

@@ -62,7 +62,8 @@ class _Encryptor:
         self._epoch = Epoch.create(operation.recipients.recipients())
 
     def work(self, item: Item) -> Outcome:
-        from iomt_crypt.dicom import protect, read_file
+        from iomt_crypt.checks.vouch import encrypt_source
+        from iomt_crypt.dicom import read_file
 
         settled = self._targets.settled(item)
         if settled is not None:
@@ -73,13 +74,15 @@ class _Encryptor:
         with store.reading(item.location) as stream:
             source = read_file(stream, policy=self._policy)
             with store.writing(target, overwrite=self._overwrite, secret=False) as sink:
-                done = protect(source, sink, epoch=self._epoch, policy=self._policy)
+                vouched = encrypt_source(source, sink, original=stream, epoch=self._epoch, policy=self._policy)
+        done = vouched.protected
         detail = {
             "output": target,
             "sop_instance_uid": done.sop_instance_uid,
             "form": done.form,
             "suite": done.suite,
             "size_bytes": done.size_bytes,
+            "vouch_seconds": round(vouched.seconds, 6),
         }
         return Outcome(item.location, "done", detail=detail)
 

@@ -16,7 +16,7 @@ from iomt_crypt.archive.rekey_epoch import Epochs, made_before
 from iomt_crypt.archive.rekey_folder import Folder, open_error
 from iomt_crypt.archive.rekey_target import Target, Targets
 from iomt_crypt.dicom.locate import Location, locate_record
-from iomt_crypt.dicom.rekey import authenticate, copy_patched, patches, rotate
+from iomt_crypt.dicom.rekey import authenticate, copy_patched, patches
 from iomt_crypt.dicom.source import read_file
 from iomt_crypt.errors import (
     AuthenticationError,
@@ -186,6 +186,8 @@ class RekeyWorker:
         return self._done(target.item, "in place" if in_place else "new file", opened.record.epoch_id, epoch)
 
     def _rotated(self, target: Target, old: Record) -> Outcome:
+        from iomt_crypt.checks.vouch import rotate_object  # only here: a rewrap encrypts no pixels
+
         epoch = self._next_epoch(target.folder)
 
         def write(descriptor: int) -> None:
@@ -193,7 +195,7 @@ class RekeyWorker:
                 os.fdopen(os.dup(target.descriptor), "rb") as stream,
                 os.fdopen(os.dup(descriptor), "r+b") as sink,
             ):
-                rotate(stream, sink, keyring=self._keyring, epoch=epoch)
+                rotate_object(stream, sink, keyring=self._keyring, epoch=epoch)
 
         if self._dry_run:
             with os.fdopen(os.dup(target.descriptor), "rb") as stream:

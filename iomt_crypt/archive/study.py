@@ -5,15 +5,17 @@ For hosts that call us once for each study (mercure, MONAI Deploy). Trees of any
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
 
-from iomt_crypt.dicom import Headers, Policy, Protected, Restored, decrypt_file, encrypt_file, inspect_file, restore
-from iomt_crypt.errors import AuthenticationError, InputError, StorageError
+from iomt_crypt.checks.door import encrypt_file
+from iomt_crypt.dicom import Headers, Policy, Protected, Restored, decrypt_file, inspect_file
+from iomt_crypt.errors import DiskFullError, InputError, StorageError
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
 
@@ -22,27 +24,26 @@ def encrypt_study(
 ) -> list[Protected]:
     """Encrypt the files ``paths`` into ``folder``, as ``<Series Instance UID>#<SOP Instance UID>.dcm`` of the result.
 
-    Each result is opened again and compared with its original before any of them appears. After an error ``folder`` is
-    as it was. What is encrypted already is an error: nobody can say without a key whether it is what it says.
+    Cipher and frame sizes are tried, and each result is opened again and compared with its original, before any of
+    them appears (`iomt_crypt.checks.vouch`). After an error ``folder`` is as it was. What is encrypted already is an
+    error: nobody can say without a key whether it is what it says.
 
     Raises
     ------
     InputError
         There are no files, one cannot be encrypted, or two are the same SOP instance.
-    AuthenticationError
-        A result does not open again as what it was made of: this computer, or the cipher on it, is broken.
+    KnownAnswerError
+        This computer, or the cipher on it, is broken; or a result does not open again as what it was made of.
     StorageError
         A result cannot be written.
     """
     _require(paths)
     epoch = recipients if isinstance(recipients, Epoch) else Epoch.create(recipients)
-    keyring = Keyring.of_epoch(epoch)
     done: list[Protected] = []
     with _appearing_in(folder) as drafts:
         for path in paths:
             draft = drafts / "draft"
             protected = encrypt_file(path, draft, recipients=epoch, policy=policy)
-            _compare(draft, path, keyring)
             _name(draft, protected.series_instance_uid, protected.sop_instance_uid)
             done.append(protected)
     return done
@@ -84,20 +85,57 @@ def _require(paths: Sequence[Path]) -> None:
 
 @contextmanager
 def _appearing_in(folder: Path) -> Iterator[Path]:
-    """A folder for drafts, mode 0700; all that is in it when the block ends well moves to ``folder``."""
+    """A folder for drafts, mode 0700; all that is in it when the block ends well moves to ``folder``, durably.
+
+    Where that fails in the middle, what has been moved goes again: ``folder`` is as it was.
+    """
     try:
         drafts = Path(tempfile.mkdtemp(prefix=".iomt-crypt-", dir=folder))
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
         yield drafts
-        made = sorted(drafts.iterdir())
-        if taken := [path.name for path in made if (folder / path.name).exists()]:
-            raise StorageError(f"{folder / taken[0]}: exists already")
-        for path in made:
-            path.rename(folder / path.name)
+        _move(sorted(drafts.iterdir()), folder)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _move(drafts: list[Path], folder: Path) -> None:
+    if taken := [path.name for path in drafts if os.path.lexists(folder / path.name)]:
+        raise StorageError(f"{folder / taken[0]}: exists already")
+    moved: list[Path] = []
+    try:
+        for path in drafts:
+            moved.append(path.rename(folder / path.name))
+        _sync(folder)
+    except BaseException as error:
+        left = [path for path in moved if not _removed(path)]
+        if not isinstance(error, OSError) and not left:
+            raise
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        hint = f"remove {len(left)} that could not be removed again, the first is {left[0]}" if left else ""
+        raise _storage_error(error, f"{folder}: the results cannot be written ({reason})", hint) from error
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _storage_error(error: BaseException, message: str, hint: str) -> StorageError:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (DiskFullError if full else StorageError)(message, hint=hint)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name(draft: Path, series_instance_uid: str, sop_instance_uid: str) -> None:
@@ -107,24 +145,3 @@ def _name(draft: Path, series_instance_uid: str, sop_instance_uid: str) -> None:
     if path.exists():
         raise InputError(f"SOP instance {sop_instance_uid} comes twice", hint="one of the two would be lost")
     draft.rename(path)
-
-
-def _compare(encrypted: Path, original: Path, keyring: Keyring) -> None:
-    """Raise AuthenticationError unless ``encrypted`` opens as ``original``, byte for byte."""
-    with encrypted.open("rb") as stream, original.open("rb") as expected:
-        same = _Same(expected)
-        restore(stream, cast(BinaryIO, same), keyring=keyring, headers="strict")
-        if expected.read(1):
-            raise AuthenticationError
-
-
-class _Same:
-    """A sink that keeps nothing: it compares what is written with a file."""
-
-    def __init__(self, expected: BinaryIO) -> None:
-        self._expected = expected
-
-    def write(self, data: Any) -> int:
-        if self._expected.read(len(data)) != bytes(data):
-            raise AuthenticationError
-        return len(data)

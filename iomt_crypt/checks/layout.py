@@ -7,9 +7,11 @@ nor PyTorch.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from itertools import combinations
 from typing import cast
@@ -17,6 +19,7 @@ from typing import cast
 import numpy as np
 
 from iomt_crypt import cipher
+from iomt_crypt.checks.answer import check_answers
 from iomt_crypt.checks.cell import Frame
 from iomt_crypt.checks.likeness import share_stream
 from iomt_crypt.checks.statistic import ALARMS, MINIMUM_WORDS, measure
@@ -27,37 +30,66 @@ from iomt_crypt.seal.schedule import KEY_BYTES
 #: Of a frame. Of larger ones so many whole rows are tried.
 MAXIMUM_BYTES = 8 << 20
 _BINDING = b"2.25.2"
+#: Epochs, and layouts of one, that are remembered.
+_EPOCHS, _LAYOUTS = 64, 4096
 #: Which frames: number of the key, number of the frame.
 _TRIED = ((0, 0), (0, 1), (1, 0))
 
 
-class LayoutTrial:
-    """Asks `check_layout` once for each suite, layout and epoch. Thread safe.
+class SuiteTrial:
+    """Asks for the known answers and for `check_layout`, once in an epoch for each suite and layout. Thread safe.
 
-    Making one tries a small layout of each word size, so that the kernels are compiled before an object waits for them.
-
-    Raises
-    ------
-    KnownAnswerError
-        As `check_layout`.
+    What was tried is what is used: where other code stands in the place of a suite or of the image cipher meanwhile, it
+    is tried again. A process that was forked from this one tries anew.
     """
 
-    def __init__(self, suite: str) -> None:
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._epoch_id = b""
-        self._passed: set[tuple[str, Layout]] = set()
+        self._passed: OrderedDict[bytes, set[Hashable]] = OrderedDict()
+
+    def require(self, suite: str, layout: Layout, *, epoch_id: bytes) -> None:
+        """Raise KnownAnswerError unless suite and layout stood their trials in this epoch; those not yet made are."""
+        tried, code = _tried(layout), _code(suite)
+        with self._lock:
+            passed = self._of_epoch(epoch_id)
+            if code not in passed:
+                check_answers(suite)
+                passed.add(code)
+            if (code, tried) not in passed:
+                check_layout(suite, tried)
+                passed.add((code, tried))
+
+    def warm_up(self, suite: str) -> None:
+        """Try a small layout of each word size, so that kernels are compiled before an object waits for them.
+
+        Raises
+        ------
+        KnownAnswerError
+            As `require`.
+        """
+        check_answers(suite)
         for word_bits in (8, 16):
             check_layout(suite, Layout(1, 48 * 64 * word_bits // 8, word_bits, 64))
 
-    def require(self, suite: str, layout: Layout, *, epoch_id: bytes) -> None:
-        """Raise KnownAnswerError unless the layout stood its trial in this epoch; it is tried where it has not been."""
-        tried = suite, _tried(layout)
-        with self._lock:
-            if self._epoch_id != epoch_id:
-                self._epoch_id, self._passed = epoch_id, set()
-            if tried not in self._passed:
-                check_layout(*tried)
-                self._passed.add(tried)
+    def _of_epoch(self, epoch_id: bytes) -> set[Hashable]:
+        passed = self._passed.setdefault(epoch_id, set())
+        self._passed.move_to_end(epoch_id)
+        if len(self._passed) > _EPOCHS:
+            self._passed.popitem(last=False)
+        if len(passed) > _LAYOUTS:
+            passed.clear()
+        return passed
+
+
+def _code(suite: str) -> Hashable:
+    """What does the work of a suite, as it stands now."""
+    steps = ("seal", "open", "_image", "_check", "_protect", "_unprotect")
+    ours = tuple(getattr(SUITES[suite], step) for step in steps)
+    return (suite, SUITES[suite], *ours, cipher.encrypt_into, cipher.decrypt_into)
 
 
 def check_layout(suite: str, layout: Layout) -> None:
@@ -127,5 +159,5 @@ def _failed(what: str, layout: Layout) -> KnownAnswerError:
     return KnownAnswerError(
         f"self-test failed: {what}; {layout.frame_bytes} bytes, {layout.word_bits}-bit words, rows of "
         f"{layout.row_length}",
-        hint="encrypt nothing on this machine until it is mended; what was refused, its sender still has",
+        hint="encrypt nothing on this machine until it is mended; what was refused is where it was",
     )

@@ -1,9 +1,12 @@
-"""Do two encrypted frames share a key stream? No look at one of them shows it; their exclusive or is the images'.
+"""Do two encrypted frames share a key stream, or is one of them plain? No look at one frame alone shows it.
 
-The oldest mistake with stream ciphers, known as the two-time pad: what remains is plain image against plain image.
+Two under one stream are the oldest mistake with stream ciphers, the two-time pad: their exclusive or is that of the
+images, plain image against plain image.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from iomt_crypt.checks.statistic import MINIMUM_WORDS
 LEVEL = 1e-10
 #: Words of the beginning that are compared.
 COMPARED_WORDS = 1 << 16
+_UNTOUCHED = -math.log(1e-15)
 
 
 def share_stream(first: Frame, second: Frame) -> bool:
@@ -35,3 +39,25 @@ def share_stream(first: Frame, second: Frame) -> bool:
     squares = (counts.astype(np.float64) ** 2).sum(axis=1)
     # 8-bit words have no high byte: its row is empty.
     return any(not lower <= square <= upper for square in squares[: first.dtype.itemsize].tolist())
+
+
+def is_untouched(stored: bytes | memoryview, plain: bytes | memoryview) -> bool:
+    """Tell whether more bytes of an encrypted image are those of the plain one, in their places, than chance leaves.
+
+    Under a good cipher each byte is the plain one with probability 1/256, whatever the image shows. Seven equal bytes
+    tell, where there are no others; of more, a share that noise has once in 10^15 times at most (Chernoff's bound).
+
+    Parameters
+    ----------
+    stored, plain
+        As many bytes of either as the shorter one has are compared.
+    """
+    n_bytes = min(len(stored), len(plain))
+    if not n_bytes:
+        return False
+    first, second = np.frombuffer(stored, np.uint8, n_bytes), np.frombuffer(plain, np.uint8, n_bytes)
+    share, by_chance = int(np.count_nonzero(first == second)) / n_bytes, 1 / 256
+    if share <= by_chance:
+        return False
+    rest = (1 - share) * math.log((1 - share) / (1 - by_chance)) if share < 1 else 0.0
+    return n_bytes * (share * math.log(share / by_chance) + rest) > _UNTOUCHED

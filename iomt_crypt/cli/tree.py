@@ -202,12 +202,14 @@ class _ReportFile:
         self._file.write(f'{{"command": {json.dumps(self._command)},\n "objects": [')
         self._began = time.monotonic()
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
+        self._vouch_seconds = 0.0  # of all processes together
         return self
 
     def add(self, outcome: Outcome) -> None:
         if self._file is None:
             return
         self._counts[outcome.state] += 1
+        self._vouch_seconds += outcome.detail.get("vouch_seconds", 0.0)
         if outcome.state == "done":
             return
         self._file.write(("," if self._n_told else "") + "\n  " + json.dumps(_document(outcome), sort_keys=True))
@@ -227,6 +229,8 @@ class _ReportFile:
             "objects_per_second": round(self._counts["done"] / seconds, 3) if seconds else None,
             "complete": self._summary is not None,
         }
+        if self._vouch_seconds:
+            totals["vouch_seconds"] = round(self._vouch_seconds, 3)
         with self._file as file:
             file.write("],\n " + json.dumps(totals)[1:] + "\n")
         if not _takes_report(self._path):  # a result of this run has the name

@@ -1,7 +1,7 @@
 """One DICOM object: read its spans, plan its pixels, make its clear header, seal it; and all the way back."""
 
-from iomt_crypt.dicom.dataset import decrypt_dataset, encrypt_dataset
-from iomt_crypt.dicom.file import decrypt_file, encrypt_file, with_site_key
+from iomt_crypt.dicom.dataset import decrypt_dataset
+from iomt_crypt.dicom.file import decrypt_file, with_site_key
 from iomt_crypt.dicom.inspection import (
     EncryptionInfo,
     Inspection,
@@ -29,8 +29,6 @@ __all__ = [
     "Verification",
     "decrypt_dataset",
     "decrypt_file",
-    "encrypt_dataset",
-    "encrypt_file",
     "inspect_file",
     "output_file",
     "protect",

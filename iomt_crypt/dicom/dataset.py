@@ -1,4 +1,7 @@
-"""pydicom data sets: encrypt, decrypt, without a detour over files."""
+"""pydicom data sets, without a detour over files: read as objects, encrypted ones made, and the way back.
+
+`iomt_crypt.encrypt_dataset` is in `iomt_crypt.checks.door`.
+"""
 
 from __future__ import annotations
 
@@ -20,35 +23,19 @@ from pydicom.tag import BaseTag
 from iomt_crypt.dicom import block
 from iomt_crypt.dicom.element import Element, encode_element
 from iomt_crypt.dicom.encoding import EXPLICIT_LE, Encoding, default_transfer_syntax, is_deflated
-from iomt_crypt.dicom.file import as_epoch, as_keyring, with_site_key
+from iomt_crypt.dicom.file import as_keyring
 from iomt_crypt.dicom.meta import meta_elements
 from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED, Header, PixelValue, parse_elements
-from iomt_crypt.dicom.policy import Policy
-from iomt_crypt.dicom.protect import prepare
+from iomt_crypt.dicom.protect import Prepared
 from iomt_crypt.dicom.restore import Headers, restore_source
 from iomt_crypt.dicom.source import Source, read_network
 from iomt_crypt.errors import IomtCryptError, MalformedError
 from iomt_crypt.foreign_text import is_uid
-from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
+from iomt_crypt.seal import Identity, Keyring
 
 
-def encrypt_dataset(
-    ds: Dataset,
-    *,
-    recipients: Sequence[Recipient] | Epoch,
-    policy: Policy = Policy(),  # noqa: B008 - frozen
-) -> FileDataset:
-    """The encrypted form of a pydicom data set; ``ds`` is left as it is.
-
-    What comes back from `decrypt_dataset` is ``ds`` as pydicom writes it in the encoding it was read in (Explicit VR
-    Little Endian when it was not read), byte for byte.
-
-    Raises
-    ------
-    InputError
-        ``ds`` cannot be encrypted; see its subclasses.
-    """
-    prepared = prepare(_plain_source(ds), epoch=as_epoch(recipients), policy=with_site_key(policy))
+def protect_dataset(prepared: Prepared, ds: Dataset) -> FileDataset:
+    """The encrypted form of ``ds``, of which ``prepared`` is made; a step of `iomt_crypt.encrypt_dataset`."""
     tags: list[bytes] = []
     noise = prepared.pixel_value(tags)
     creator, holder = block.record_elements(prepared.source.header, prepared.finished_record(tags).pack())
@@ -61,7 +48,7 @@ def encrypt_dataset(
     return encrypted
 
 
-def _plain_source(ds: Dataset) -> Source:
+def read_dataset(ds: Dataset) -> Source:
     """``ds`` as a source, with the SOP class and instance that its file meta information names."""
     try:
         source = _source(ds)

@@ -1,4 +1,4 @@
-"""Files: encrypt, decrypt."""
+"""Files: decrypt, and what both ways need. `iomt_crypt.encrypt_file` is in `iomt_crypt.checks.door`."""
 
 from __future__ import annotations
 
@@ -9,42 +9,10 @@ from typing import BinaryIO
 
 from iomt_crypt.dicom.output import output_file
 from iomt_crypt.dicom.policy import Policy
-from iomt_crypt.dicom.protect import Protected, protect
 from iomt_crypt.dicom.restore import Headers, Restored, restore
-from iomt_crypt.dicom.source import read_file
 from iomt_crypt.errors import InputError
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient, load_or_create_site_key
 from iomt_crypt.seal.keyfile import user_site_key_path
-
-
-def encrypt_file(
-    src: str | Path,
-    dst: str | Path,
-    *,
-    recipients: Sequence[Recipient] | Epoch,
-    policy: Policy = Policy(),  # noqa: B008 - frozen
-    overwrite: bool = False,
-) -> Protected:
-    """Encrypt the DICOM file ``src`` to ``dst``.
-
-    Parameters
-    ----------
-    recipients
-        who will be able to decrypt; or an `Epoch`, which saves wrapping its key anew for each of many files
-    overwrite
-        replace ``dst`` if it exists
-
-    Raises
-    ------
-    InputError
-        ``src`` cannot be encrypted; see its subclasses.
-    StorageError
-        ``dst`` cannot be written. No output is left behind after any error.
-    """
-    with open_input(src) as stream:
-        source = read_file(stream, policy=policy)
-        with output_file(Path(dst), overwrite=overwrite) as sink:
-            return protect(source, sink, epoch=as_epoch(recipients), policy=with_site_key(policy))
 
 
 def decrypt_file(

@@ -134,6 +134,9 @@ def _hint_of_missing(source: Source) -> str:
 def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:
     """Encrypt ``source`` into ``sink`` (writable, seekable) as a Part 10 file, Explicit VR Little Endian.
 
+    Nobody has tried the cipher or looked at the result then: what leaves this machine goes through
+    `iomt_crypt.checks.vouch`, of which this is a step.
+
     Memory: one frame of the raster, besides what the source and the sink hold.
 
     Raises
@@ -141,7 +144,11 @@ def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> 
     AlreadyEncryptedError, MalformedError, UnsupportedError
         What is in the sink by then is not an object; throw it away.
     """
-    prepared = prepare(source, epoch=epoch, policy=policy)
+    return write(prepare(source, epoch=epoch, policy=policy), sink)
+
+
+def write(prepared: Prepared, sink: BinaryIO) -> Protected:
+    """Encrypt what `prepare` has decided; as `protect`, which is both in one."""
     clear = prepared.clear
     sink.write(file_meta(clear.sop_class_uid, clear.sop_instance_uid))
     record_offset = _write_header(sink, prepared)
@@ -153,7 +160,7 @@ def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> 
     return Protected(
         clear.sop_class_uid,
         clear.sop_instance_uid,
-        source.sop_instance_uid,
+        prepared.source.sop_instance_uid,
         clear.study_instance_uid,
         clear.series_instance_uid,
         record.form,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from iomt_crypt.errors import AuthenticationError, MalformedError, NotEncryptedE
 from iomt_crypt.seal import SUITES, Epoch, Keyring, ObjectKey, Record, open_header, seal_header
 
 _PIECE_BYTES = 1 << 20
+Look = Callable[[memoryview, memoryview], None]
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ def _write(sink: int, data: bytes) -> int:
     return len(data)
 
 
-def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch) -> None:
+def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch, look: Look) -> None:
     """Encrypt the object in ``stream`` anew into ``sink`` (empty, readable, seekable): a new data key, new tags.
 
     The clear header stays as it is now, with what an archive corrected in it; so do the UIDs, the sealed original and
-    the bytes between and behind. Memory: one frame. Before it returns, the result is read back and compared with the
-    original, frame by frame.
+    the bytes between and behind. Memory: two frames. Before it returns, the result is read back and compared with the
+    original, frame by frame; ``look`` is shown each frame as it was written, and decrypted.
+
+    A step of `iomt_crypt.checks.vouch.rotate_object`, which tries the cipher before.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch) 
     sink.seek(container_offset)
     sink.write(_pack(record.authenticated(key), size))
     sink.flush()
-    _compare(opened, sink, epoch, before.digest())
+    _compare(opened, sink, epoch, before.digest(), look)
 
 
 def authenticate(stream: BinaryIO, keyring: Keyring) -> None:
@@ -168,11 +172,22 @@ def _pass_on(stream: BinaryIO, sink: BinaryIO, end: int | None) -> None:
         sink.write(piece)
 
 
-def _compare(opened: Opened, sink: BinaryIO, epoch: Epoch, before: bytes) -> None:
+def _compare(opened: Opened, sink: BinaryIO, epoch: Epoch, before: bytes, look: Look) -> None:
     """Raise AuthenticationError unless the object in ``sink`` opens by ``epoch`` to what ``opened`` is."""
     again = open_object(read_sealed(sink), Keyring.of_epoch(epoch))
     after = hashlib.sha256()
-    for frame in frames(again):
+    word_bytes = swapped_word(again)
+    for index, frame in enumerate(frames(again)):
         after.update(frame)
+        look(_stored(again, index, word_bytes), frame)
     if after.digest() != before or again.original != opened.original:
         raise AuthenticationError
+
+
+def _stored(opened: Opened, index: int, word_bytes: int) -> memoryview:
+    """An encrypted frame as it stands in the file, in the byte order of the original."""
+    source, size = opened.source, opened.record.layout.frame_bytes
+    source.stream.seek((source.pixel.offset if source.pixel else 0) + index * size)
+    frame = memoryview(bytearray(source.stream.read(size)))
+    swap(frame, word_bytes)
+    return frame

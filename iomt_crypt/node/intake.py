@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import time
 import traceback
@@ -10,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from iomt_crypt.checks.layout import LayoutTrial
-from iomt_crypt.dicom import Policy, Protected, protect, read_network
+from iomt_crypt.checks.vouch import TRIAL, encrypt_source
+from iomt_crypt.dicom import Policy, Protected, read_network
 from iomt_crypt.errors import IomtCryptError, KnownAnswerError
 from iomt_crypt.node import status
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
-from iomt_crypt.node.readback import read_back
 from iomt_crypt.node.spool import Draft, Spool
-from iomt_crypt.seal import Record
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Intake:
         self._epochs = epochs
         self._policy = policy
         self._wake = wake
-        self._trial = LayoutTrial(policy.suite)
+        TRIAL.warm_up(policy.suite)
 
     def accept(self, request: Request) -> Answer:
         """Encrypt and store one object; success only when it is durable. Raises nothing.
@@ -112,16 +112,15 @@ class Intake:
         started = time.perf_counter()
         with self._spool.draft() as draft:
             epoch = self._epochs.current()
-            protected = protect(source, draft.file, epoch=epoch, policy=self._policy)
-            encrypt_seconds = time.perf_counter() - started
-            digest = read_back(draft.file, request.data, epoch=epoch)
-            # What is wrong in both directions comes back right.
-            record = Record.unpack(protected.record)
-            self._trial.require(record.suite, record.layout, epoch_id=epoch.id)
+            received = io.BytesIO(request.data)
+            vouched = encrypt_source(source, draft.file, original=received, epoch=epoch, policy=self._policy)
+            encrypt_seconds = time.perf_counter() - started - vouched.seconds
+            draft.file.seek(0)
+            digest = hashlib.file_digest(draft.file, "sha256").digest()  # type: ignore[arg-type]  # has readinto()
             # The encrypted object may be larger than the received one: a compressed image becomes a native raster.
             self._spool.require_room(0)
             path = self._spool.commit(draft)
-            entry = _entry(draft, protected, request, encrypt_seconds, digest)
+            entry = _entry(draft, vouched.protected, request, encrypt_seconds, digest)
         self._enter(entry, path)
         return Answer(status.SUCCESS)
 

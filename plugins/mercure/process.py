@@ -123,12 +123,15 @@ def main() -> int:
     if len(folders) != 2 or not all(folder and Path(folder).is_dir() for folder in folders):
         return _failed("MERCURE_IN_DIR and MERCURE_OUT_DIR must be folders", "mercure sets both")
     source, target = Path(folders[0]), Path(folders[1])
+    before = set(target.iterdir())
     try:
         result = process(source, target)
         (target / "result.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
     except IomtCryptError as error:
         return _failed(str(error), error.hint)
     except Exception as error:  # noqa: BLE001 - its words may quote a patient, and the log goes to mercure's database
+        for path in set(target.iterdir()) - before:  # result.json could not be written
+            path.unlink(missing_ok=True)
         return _failed(f"unexpected {type(error).__name__}", "nothing is in the output folder")
     print(f"{result['mode']}ed {result['objects']} objects")  # noqa: T201 - mercure keeps what a module prints
     return 0

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome, Summary
 from iomt_crypt.archive.rekey import RekeyOperation
 from iomt_crypt.archive.rekey_worker import RekeyWorker
 from iomt_crypt.archive.runner import run_tree
-from iomt_crypt.dicom import Policy, encrypt_file, read_file
+from iomt_crypt.dicom import Policy, read_file
 from iomt_crypt.dicom.locate import Location, locate_in
 from iomt_crypt.seal import Epoch, HpkeIdentity, Identity, Keyring, ObjectKey, Record, open_header
 from tests import synthetic

@@ -49,6 +49,7 @@ def test_journal_and_report(encrypt, tree, tmp_path):
         "command": "encrypt", "done": 30, "skipped": 1, "failed": 1, "before": 0, "complete": True,
     }  # fmt: skip
     assert report["objects_per_second"] > 0
+    assert 0 < report["vouch_seconds"] < report["seconds"]
     assert [(Path(o["source"]).name, o["state"]) for o in report["objects"]] == [
         ("broken.dcm", "failed"),
         ("notes.txt", "skipped"),
@@ -60,6 +61,12 @@ def test_journal_and_report(encrypt, tree, tmp_path):
     assert err.endswith("encrypted: 0, 30 before, 1 skipped\n")
     code, _, err = run(*encrypt, *options, "--json")
     assert (code, json.loads((tmp_path / "r.json").read_text())["before"]) == (0, 30)
+
+
+def test_what_vouching_cost_is_said_of_each_object(encrypt, tree):
+    code, out, _ = run(*encrypt, "--json")
+    assert code == 0
+    assert all(0 < json.loads(line)["vouch_seconds"] < 60 for line in out.splitlines())
 
 
 def test_a_report_in_the_tree_is_no_object(encrypt, tree):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rekey_harness import MTIME_NS, POLICY, Tree, check_rekeyed, rekey, state_files, worker, write_tree
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.archive import (
     rekey_batch,
     rekey_epoch,
@@ -20,7 +21,6 @@ from iomt_crypt.archive import (
     rekey_worker,
 )
 from iomt_crypt.archive.operation import Item, Outcome
-from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.errors import StorageError
 from iomt_crypt.seal import Epoch, HpkeIdentity, Record, rewrap
 from iomt_crypt.seal.rewrap import Rewrapper

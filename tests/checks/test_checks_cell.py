@@ -10,9 +10,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.checks import read_cells
 from iomt_crypt.checks.cell import sample_indices
-from iomt_crypt.dicom import Policy, encrypt_file, read_file
+from iomt_crypt.dicom import Policy, read_file
 from iomt_crypt.dicom.pixel import plan_pixels, units
 from iomt_crypt.errors import InputError, MalformedError, NotDicomError
 

@@ -15,8 +15,8 @@ from monai.transforms.transform import MapTransform, Transform
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.checks import Alarm, Guard, GuardPolicy, Verdict, policy
-from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.errors import ConfigurationError, PlainImageError
 
 STATISTICS = GuardPolicy(classifier=False)

@@ -33,7 +33,9 @@ def test_known_answers_and_statistics_need_no_network_library():
     code = (
         "from iomt_crypt.checks.answer import check_answers; check_answers('hybrid-1')\n"
         "import numpy as np; from iomt_crypt.checks import measure; measure(np.zeros((64, 64), np.uint16))\n"
-        "import iomt_crypt.checks.layout, iomt_crypt.node.intake; iomt_crypt.checks.layout.LayoutTrial('hybrid-1')"
+        "import iomt_crypt.checks.layout, iomt_crypt.node.intake\n"
+        "iomt_crypt.checks.layout.SuiteTrial().warm_up('hybrid-1')\n"
+        "import iomt_crypt; iomt_crypt.encrypt_file; iomt_crypt.encrypt_dataset"
     )
     assert not loaded(code) & {"torch", "monai", "safetensors"}
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
 
 import numpy as np
 import pytest
 
 from iomt_crypt import cipher
 from iomt_crypt.checks import layout as layout_module
-from iomt_crypt.checks.layout import MAXIMUM_BYTES, LayoutTrial, check_layout
+from iomt_crypt.checks.layout import MAXIMUM_BYTES, SuiteTrial, check_layout
 from iomt_crypt.errors import KnownAnswerError
 from iomt_crypt.seal import SUITES, Layout, Suite
 
@@ -108,36 +110,72 @@ class TestOnce:
     def asked(self, monkeypatch):
         asked = []
         monkeypatch.setattr(layout_module, "check_layout", lambda suite, layout: asked.append((suite, layout)))
+        monkeypatch.setattr(layout_module, "check_answers", lambda suite: asked.append(suite))
         return asked
 
     def test_for_each_suite_layout_and_epoch(self, asked):
-        trial = LayoutTrial("hybrid-1")
-        assert [layout.word_bits for _, layout in asked] == [8, 16], "what compiles the kernels"
-        asked.clear()
-        for epoch_id, n_asked in ((EPOCH, 3), (NEXT, 6), (EPOCH, 9)):
+        trial = SuiteTrial()
+        for epoch_id, n_asked in ((EPOCH, 5), (NEXT, 10), (EPOCH, 10)):
             for _ in range(3):
                 trial.require("hybrid-1", LAYOUT, epoch_id=epoch_id)
                 trial.require("hybrid-1", OTHER, epoch_id=epoch_id)
                 trial.require("chaos-cnn-1", OTHER, epoch_id=epoch_id)
                 trial.require("hybrid-1", Layout(7, 64 * 80 * 2, 16, 80), epoch_id=epoch_id)
             assert len(asked) == n_asked
+        assert asked[:2] == ["hybrid-1", ("hybrid-1", layout_module._tried(LAYOUT))], "the known answers come first"
+
+    def test_a_limited_number_of_epochs_and_layouts_is_remembered(self, asked, monkeypatch):
+        monkeypatch.setattr(layout_module, "_EPOCHS", 2)
+        monkeypatch.setattr(layout_module, "_LAYOUTS", 3)
+        trial = SuiteTrial()
+        for number in range(5):
+            trial.require("hybrid-1", LAYOUT, epoch_id=bytes([number]) * 16)
+        assert list(trial._passed) == [b"\3" * 16, b"\4" * 16]
+        for rows in range(64, 80):
+            trial.require("hybrid-1", Layout(1, rows * 80, 8, 80), epoch_id=b"\4" * 16)
+            assert len(trial._passed[b"\4" * 16]) <= 5
 
     def test_again_for_what_has_failed(self, monkeypatch):
-        trial = LayoutTrial("hybrid-1")
+        trial = SuiteTrial()
         put(monkeypatch, lambda words, key, number: words)
         for _ in range(2):
             with pytest.raises(KnownAnswerError):
                 trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
         monkeypatch.setattr(cipher, "encrypt_into", GOOD)
         trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
-        put(monkeypatch, lambda words, key, number: words)
+
+    @pytest.mark.parametrize("name", ["seal", "open", "_protect", "_unprotect", "_image", "_check"])
+    def test_again_for_other_code(self, asked, monkeypatch, name):
+        """What was tried is what is used."""
+        trial = SuiteTrial()
         trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
-        with pytest.raises(KnownAnswerError):
-            trial.require("hybrid-1", LAYOUT, epoch_id=NEXT)
+        asked.clear()
+        monkeypatch.setattr(SUITES["hybrid-1"], name, lambda *_: bytes(16))
+        trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
+        assert len(asked) == 2
+
+    def test_again_in_a_process_that_was_forked(self, asked):
+        trial = SuiteTrial()
+        trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
+        asked.clear()
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pytest's other threads hold nothing that is used here
+            child = os.fork()
+        if not child:
+            try:
+                trial.require("hybrid-1", LAYOUT, epoch_id=EPOCH)
+            finally:
+                os.write(write, str(len(asked)).encode())
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read, 8) == b"2"
+        os.close(read)
+        os.close(write)
 
     def test_no_object_overtakes_the_trial_of_its_layout(self, monkeypatch):
         begun, go, done = threading.Event(), threading.Event(), []
-        trial = LayoutTrial("hybrid-1")
+        trial = SuiteTrial()
 
         def slow(suite, layout):
             begun.set()
@@ -160,7 +198,7 @@ class TestOnce:
         assert done == [1, 1, 1]
 
 
-def test_the_first_trial_is_made_at_the_start(monkeypatch):
+def test_the_first_trial_can_be_made_at_the_start(monkeypatch):
     put(monkeypatch, lambda words, key, number: words)
-    with pytest.raises(KnownAnswerError, match="self-test failed"):
-        LayoutTrial("hybrid-1")
+    with pytest.raises(KnownAnswerError, match=r"known-answer test failed"):
+        SuiteTrial().warm_up("hybrid-1")

@@ -12,10 +12,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from typer.testing import CliRunner
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.archive.expectation import Expectation
 from iomt_crypt.archive.operation import Outcome
 from iomt_crypt.cli.app import app
-from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.errors import InputError
 from iomt_crypt.seal import HpkeIdentity, write_identity
 

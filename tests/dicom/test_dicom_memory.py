@@ -16,7 +16,8 @@ PREPARE = """
 import re, sys
 from pathlib import Path
 from pydicom import dcmread
-from iomt_crypt.dicom import Policy, decrypt_file, encrypt_dataset, encrypt_file
+from iomt_crypt import encrypt_dataset, encrypt_file
+from iomt_crypt.dicom import Policy, decrypt_file
 from iomt_crypt.seal import Epoch, HpkeIdentity
 
 identity = HpkeIdentity.generate()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iomt_crypt.dicom import block, encrypt_file, read_file
+from iomt_crypt import encrypt_file
+from iomt_crypt.dicom import block, read_file
 from iomt_crypt.dicom.locate import Location, _UnusualError, _Walk, locate_in, locate_record
 from iomt_crypt.dicom.walk import record_finder
 from iomt_crypt.errors import InputError, UnsupportedError

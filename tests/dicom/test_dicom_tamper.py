@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from synthetic import file, image
 
-from iomt_crypt.dicom import decrypt_file, encrypt_file, protect, read_file, restore, verify_file
+from iomt_crypt import encrypt_file
+from iomt_crypt.dicom import decrypt_file, protect, read_file, restore, verify_file
 from iomt_crypt.dicom.block import find_record
 from iomt_crypt.errors import AuthenticationError, HeaderDriftError, InputError, IomtCryptError, NoMatchingIdentityError
 from iomt_crypt.seal import HpkeIdentity, Keyring, Record

@@ -11,8 +11,8 @@ from clean_environment import ROOT, copy_project, with_packages_of_the_tests
 from pydicom import dcmread
 from readme_script import follow, links
 
-from iomt_crypt import extension
-from iomt_crypt.dicom import encrypt_file, inspect_file
+from iomt_crypt import encrypt_file, extension
+from iomt_crypt.dicom import inspect_file
 from iomt_crypt.errors import ConfigurationError, InputError, NetworkError
 from iomt_crypt.node import status
 from iomt_crypt.node.config import NodeConfig

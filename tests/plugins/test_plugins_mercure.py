@@ -207,9 +207,9 @@ def test_an_empty_series_is_not_a_success(tmp_path, settings, monkeypatch, capsy
         "import iomt_crypt.cipher.frame as f\nf.nothing = 1\nimport iomt_crypt.archive.study as s\n"
         "def broken(*a, **k): raise RuntimeError('Zebedee^Quentin')\ns.encrypt_file = broken\n",
         # a cipher that does nothing right: what it made does not open as what it was made of
-        "import iomt_crypt.archive.study as s\nreal = s.encrypt_file\n"
-        "def broken(src, dst, **k):\n    p = real(src, dst, **k)\n    d = bytearray(dst.read_bytes())\n"
-        "    d[-9] ^= 1\n    dst.write_bytes(d)\n    return p\ns.encrypt_file = broken\n",
+        "import iomt_crypt.checks.vouch as v\nreal = v.write\n"
+        "def broken(prepared, sink):\n    p = real(prepared, sink)\n    sink.seek(-9, 2)\n    b = sink.read(1)[0] ^ 1\n"
+        "    sink.seek(-9, 2)\n    sink.write(bytes([b]))\n    return p\nv.write = broken\n",
         "import iomt_crypt.archive.study as s, pathlib\nreal = s.encrypt_file\nn = [0]\n"
         "def full(src, dst, **k):\n    n[0] += 1\n    if n[0] == 2: raise OSError(28, 'No space left on device')\n"
         "    return real(src, dst, **k)\ns.encrypt_file = full\n",
@@ -232,6 +232,24 @@ def test_no_crash_lets_anything_through(tmp_path, settings, patch):
     assert SECRET not in done.stderr + done.stdout
     for path in mercure.target.rglob("*.dcm"):  # drafts that kill -9 left behind
         assert sample()[-2000:] not in path.read_bytes()
+
+
+def test_a_result_file_that_cannot_be_written(tmp_path, settings, monkeypatch, capsys):
+    """Success without result.json is none, and the results do not stay behind it."""
+    mercure = Mercure(tmp_path, settings)
+    mercure.receive("1", sample())
+    write = Path.write_text
+
+    def full(path, *args, **options):
+        if path.name == "result.json":
+            raise OSError(28, "No space left on device")
+        return write(path, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, stderr = mercure.call(monkeypatch, capsys)
+    assert code == 1
+    assert "unexpected OSError" in stderr
+    assert list(mercure.target.iterdir()) == []
 
 
 def test_the_module_s_json_is_what_mercure_reads():

@@ -14,7 +14,7 @@ from iomt_crypt_orthanc.protector import Protector
 from plain_image import MARK, write_image
 
 from iomt_crypt.dicom import Policy, inspect_file
-from iomt_crypt.errors import AuthenticationError, NetworkError, NoMatchingIdentityError
+from iomt_crypt.errors import AuthenticationError, KnownAnswerError, NetworkError, NoMatchingIdentityError
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.recipient import RecipientList
 from iomt_crypt.seal import Epoch, HpkeIdentity, Keyring
@@ -158,3 +158,39 @@ def test_refusing_policy_keeps_nothing(tmp_path: Path, folder: Path, identity: H
     outcome = protector.take(truncated)
     assert (outcome.verdict, outcome.data) == ("refused", b"")
     assert quarantine.names(folder) == []
+
+
+class _Plain:
+    """In the place of AES-256-GCM: nothing is encrypted, and all of it comes back."""
+
+    def __init__(self, key: bytes) -> None:
+        pass
+
+    def encrypt(self, nonce: bytes, data: bytes, binding: bytes) -> bytes:
+        return bytes(data) + bytes(16)
+
+    def decrypt(self, nonce: bytes, data: bytes, binding: bytes) -> bytes:
+        return data[:-16]
+
+
+class _Other(_Plain):
+    """What comes back is something else."""
+
+    def encrypt(self, nonce: bytes, data: bytes, binding: bytes) -> bytes:
+        return os.urandom(len(data) + 16)
+
+
+@pytest.mark.parametrize(("broken", "told"), [(_Plain, "it is plain"), (_Other, "it gives other bytes")])
+def test_what_is_set_aside_is_vouched_for(folder, epoch, monkeypatch, broken, told):
+    monkeypatch.setattr(quarantine, "AESGCM", broken)
+    with pytest.raises(KnownAnswerError, match=told):
+        quarantine.put(folder, b"plain" * CHUNK, epoch=epoch, reason="why")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_machine_that_cannot_seal_refuses(tmp_path, folder, identity, policy, monkeypatch):
+    monkeypatch.setattr(quarantine, "AESGCM", _Plain)
+    epochs = EpochSource(RecipientList([str(identity.recipient)]), n_objects=9, hours=1.0)
+    protector = Protector(epochs=epochs, policy=policy, folder=tmp_path, on_failure="quarantine")
+    assert protector.set_aside(b"plain" * 100, "why").verdict == "refused"
+    assert list(folder.iterdir()) == []

@@ -7,7 +7,11 @@ from typing import Any
 from iomt_crypt.checks.key import SharedKey
 from iomt_crypt.checks.transform.seal import cipher_image
 from iomt_crypt.checks.transform.word import Raw
+from iomt_crypt.checks.vouch import TRIAL
 from iomt_crypt.errors import ConfigurationError
+from iomt_crypt.seal import DEFAULT_SUITE
+
+_NO_EPOCH = b""  # the key is the caller's for as long as the process lasts
 
 
 class CipherAlone:
@@ -24,7 +28,15 @@ class CipherAlone:
         return cls(SharedKey(key), tweak)
 
     def run(self, raw: Raw, *, decrypt: bool) -> None:
-        """Encrypt or decrypt the bytes of ``raw`` in place."""
+        """Encrypt or decrypt the bytes of ``raw`` in place.
+
+        Raises
+        ------
+        KnownAnswerError
+            The image cipher does not work on this machine: nothing is encrypted by it.
+        """
+        if not decrypt:
+            TRIAL.require(DEFAULT_SUITE, raw.layout(), epoch_id=_NO_EPOCH)
         cipher_image(raw, self._key.secret(), self._tweak, decrypt=decrypt)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CipherAlone:

@@ -6,17 +6,34 @@ original header is the image's shape and type, to which every frame is bound too
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
 from iomt_crypt import __version__, cipher
+from iomt_crypt.checks.likeness import is_untouched
 from iomt_crypt.checks.transform.word import Raw
-from iomt_crypt.errors import AuthenticationError
+from iomt_crypt.checks.vouch import require
+from iomt_crypt.errors import AuthenticationError, IomtCryptError, KnownAnswerError
 from iomt_crypt.seal import SUITES, Epoch, Keyring, ObjectKey, Record, encode_map, open_header, seal_header
 
 _BINDING = b"iomt-crypt/1/image"
 
 
 def seal_image(raw: Raw, epoch: Epoch, suite: str) -> bytes:
-    """Encrypt the bytes of ``raw`` in place, under a fresh data key, and return the record."""
+    """Encrypt the bytes of ``raw`` in place, under a fresh data key, and return the record.
+
+    Vouched for as objects are, see `iomt_crypt.checks.vouch`; two copies of the image are in memory meanwhile.
+
+    Raises
+    ------
+    KnownAnswerError
+        The cipher does not work on this machine, or the image does not come back. What is in ``raw`` is of no use.
+    """
     key, layout, description = ObjectKey.generate(), raw.layout(), _describe(raw)
+    require(suite, layout, epoch)
+    plain = raw.data.copy()
     frames = SUITES[suite](key, layout, _BINDING + description)
     tags = [frames.seal(index, unit.data) for index, unit in enumerate(raw.units())]
     record = Record(
@@ -33,7 +50,25 @@ def seal_image(raw: Raw, epoch: Epoch, suite: str) -> bytes:
         sealed=seal_header(key, description),
         software=__version__,
     )
-    return record.authenticated(key).pack(slack=False)
+    seal = record.authenticated(key).pack(slack=False)
+    _read_back(raw, seal, plain, epoch)
+    return seal
+
+
+def _read_back(raw: Raw, seal: bytes, plain: npt.NDArray[np.uint8], epoch: Epoch) -> None:
+    again = replace(raw, data=raw.data.copy())
+    try:
+        open_image(again, seal, Keyring.of_epoch(epoch))
+    except IomtCryptError as error:
+        raise _failed(f"the image does not open: {type(error).__name__}") from None
+    if not np.array_equal(again.data, plain):
+        raise _failed("it gives other bytes")
+    if is_untouched(raw.data.data, plain.data):
+        raise _failed("words are plain that were to be encrypted")
+
+
+def _failed(what: str) -> KnownAnswerError:
+    return KnownAnswerError(f"read-back failed: {what}", hint="encrypt nothing on this machine until it is mended")
 
 
 def open_image(raw: Raw, seal: bytes, keyring: Keyring) -> None:

@@ -11,9 +11,10 @@ from typing import Literal
 
 import zstandard
 
-from iomt_crypt.dicom import Policy, Source, protect, read_file
+from iomt_crypt.checks.vouch import encrypt_source
+from iomt_crypt.dicom import Policy, Source, read_file
 from iomt_crypt.dicom.block import find_record
-from iomt_crypt.errors import InputError, IomtCryptError, NotDicomError, UnsupportedError
+from iomt_crypt.errors import InputError, IomtCryptError, KnownAnswerError, NotDicomError, UnsupportedError
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.seal import Record
 from iomt_crypt_orthanc import alarm, quarantine
@@ -60,6 +61,8 @@ class Protector:
             return self.encrypt(data)
         except NotDicomError as error:
             return Outcome("refused", str(error))  # Orthanc would not take it either
+        except KnownAnswerError as error:
+            return Outcome("refused", said(error))  # on a machine that cannot encrypt the quarantine is no safer
         except Exception as error:  # noqa: BLE001 - the host must get an answer
             reason = said(error)
         if self._on_failure == "refuse":
@@ -73,13 +76,16 @@ class Protector:
         ------
         InputError, AuthenticationError
             It cannot be encrypted; or it holds a record, and is not what the record speaks of.
+        KnownAnswerError
+            The cipher does not work here, or what it made does not open as ``data``; see `iomt_crypt.checks.vouch`.
         """
-        source = read_file(io.BytesIO(data))
+        stream = io.BytesIO(data)
+        source = read_file(stream)
         if find_record(source.header) is not None:
             check_encrypted(source)
             return Outcome("kept")
         sink = io.BytesIO()
-        protect(source, sink, epoch=self._epochs.current(), policy=self._policy)
+        encrypt_source(source, sink, original=stream, epoch=self._epochs.current(), policy=self._policy)
         return Outcome("encrypted", data=sink.getvalue())
 
     def set_aside(self, data: bytes | bytearray, reason: str) -> Outcome:

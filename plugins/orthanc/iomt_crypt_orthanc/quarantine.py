@@ -27,7 +27,7 @@ import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from iomt_crypt.errors import AuthenticationError, StorageError
+from iomt_crypt.errors import AuthenticationError, KnownAnswerError, StorageError
 from iomt_crypt.seal import Epoch, Keyring, ObjectKey, Stanza, encode_map
 
 CHUNK_BYTES = 1 << 20
@@ -86,8 +86,11 @@ def put(folder: Path, data: bytes | bytearray, *, epoch: Epoch, reason: str) -> 
 
     Raises
     ------
+    KnownAnswerError
+        What was written is plain, or does not open as ``data``.
     OSError
-        The disk does not take it (ENOSPC, EIO); nothing of it is left in the folder.
+        The disk does not take it (ENOSPC, EIO).
+        Nothing of it is left in the folder after either.
     """
     # Random, so that two processes, and two receptions of one instance, never share a name.
     name = f"{time.time_ns():020d}-{secrets.token_hex(8)}{SUFFIX}"
@@ -99,6 +102,7 @@ def put(folder: Path, data: bytes | bytearray, *, epoch: Epoch, reason: str) -> 
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
+        _vouch(draft, data, epoch)
         draft.rename(folder / name)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -109,6 +113,34 @@ def put(folder: Path, data: bytes | bytearray, *, epoch: Epoch, reason: str) -> 
         (folder / name).unlink(missing_ok=True)
         raise
     return name
+
+
+def _vouch(draft: Path, data: bytes | bytearray, epoch: Epoch) -> None:
+    """What `iomt_crypt.checks.vouch` does for objects: what was written is opened, and held against ``data``."""
+    what = ""
+    try:
+        entry = read(draft)
+        if open_entry(entry, Keyring.of_epoch(epoch)) != data:
+            what = "it gives other bytes"
+        elif _is_plain(entry, data):
+            what = "it is plain"
+    except AuthenticationError:
+        what = "it does not open"
+    if what:
+        raise KnownAnswerError(
+            f"read-back of a file in the quarantine failed: {what}",
+            hint="encrypt nothing on this machine until it is mended; the file was not taken",
+        )
+
+
+def _is_plain(entry: Entry, data: bytes | bytearray) -> bool:
+    from iomt_crypt.checks.likeness import is_untouched  # loads NumPy, which recovery does without
+
+    view = memoryview(data)
+    with entry.path.open("rb") as file:
+        file.seek(entry.offset)
+        starts = range(0, len(data), CHUNK_BYTES)
+        return any(is_untouched(file.read(CHUNK_BYTES + _TAG_BYTES), view[at : at + CHUNK_BYTES]) for at in starts)
 
 
 def _sealed(data: bytes | bytearray, epoch: Epoch, reason: str) -> Iterator[bytes]:

@@ -11,9 +11,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from iomt_crypt.checks.answer import check_answers
 from iomt_crypt.dicom import Headers, Policy, restore
 from iomt_crypt.dicom.block import find_record
 from iomt_crypt.dicom.element import Element
@@ -44,7 +46,10 @@ class ProtectRole:
             site_key=load_or_create_site_key(Path(settings["site_key"])),
         )
         self._epochs = EpochSource(
-            RecipientList(settings["recipients"]), n_objects=settings["epoch_objects"], hours=settings["epoch_hours"]
+            RecipientList(settings["recipients"]),
+            n_objects=settings["epoch_objects"],
+            hours=settings["epoch_hours"],
+            self_test=partial(check_answers, policy.suite),
         )
         self._protector = Protector(
             epochs=self._epochs, policy=policy, folder=folder, on_failure=settings["on_failure"]
