@@ -87,7 +87,10 @@ def _source(
 ) -> Source:
     creator = block.creator_tag(holder.tag)
     ours = _raw(creator, "LO", block.CREATOR.encode("ascii"), 0, encoding)
-    header: Header = read_prefix(data, start, encoding) | {creator: ours, int(holder.tag): holder}
+    header: Header = read_prefix(data, start, encoding)
+    # another block of our group would be found first; only the group length is needed, by who changes the record
+    header = {tag: e for tag, e in header.items() if tag >> 16 != block.GROUP or not tag & 0xFFFF}
+    header |= {creator: ours, int(holder.tag): holder}
     return Source(
         stream=data,
         origin="file",

@@ -190,6 +190,9 @@ DAMAGE = {
     "a value that is longer than the file": b"\x08\0\x10\x11UN\0\0\xf0\xff\xff\x7f",
     "a delimiter": b"\xfe\xff\x0d\xe0" + bytes(4),
     "deep sequences": OPEN_SEQUENCE * 2000,
+    "a false block": element(0x7FDF0011, "LO", b"IOMT-CRYPT RECORD")
+    + element(0x7FDF1101, "OB", b"IOMTCRPT" + bytes(60))
+    + b"\x08\0\x10\x11UN\0\0\xf0\xff\xff\x7f",
     "a false record": b"\x08\0\x10\x11UN\0\0\xf0\xff\xff\x7f" + b"IOMTCRPT\0\1\0\0\0\x08" + bytes(40),
 }
 
