@@ -53,7 +53,6 @@ class Forwarder:
         self._client = _client(config)
         self._n_failures = 0  # of the destination, in a row
         self._retry_at = 0.0
-        self._message_id = 0
         # Of the batch in hand and not noted yet, each with the archive's warning.
         self._delivered: list[tuple[Entry, str]] = []
 
@@ -148,7 +147,6 @@ class Forwarder:
     def _deliver_one(self, entry: Entry, batch: Sequence[Entry]) -> bool:
         """Try one object; return False when the destination itself has to be left alone for a while."""
         path = self._spool.path(entry.spool_name)
-        context = (entry.sop_class_uid, ExplicitVRLittleEndian)
         try:
             self._client.open([(other.sop_class_uid, ExplicitVRLittleEndian) for other in batch])
         except NetworkError as error:
@@ -158,9 +156,8 @@ class Forwarder:
             return False
         if not self._may_leave(entry, path):
             return True
-        self._message_id = self._message_id % 65535 + 1
         try:
-            code, comment = self._client.store(path, context, message_id=self._message_id)
+            code, comment = self._client.store(path)
         except NetworkError as error:
             # Perhaps the archive went away, perhaps it chokes on this very object: both wait, and the object steps
             # back so that in the second case the others get through.
