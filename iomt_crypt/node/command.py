@@ -108,9 +108,9 @@ class Assembler:
                 found.append(message)
         return found
 
-    def read(self) -> None:
-        """Note that a message was looked at."""
-        self._n_messages = max(self._n_messages - 1, 0)
+    def read(self, n_messages: int) -> None:
+        """Note that as many messages were looked at."""
+        self._n_messages -= n_messages
 
     def _message(self, context_id: int, fragment: bytes) -> Message | None:
         if not fragment or not fragment[0] & 1 or len(self._fragments) + len(fragment) > _MAX_COMMAND_BYTES:

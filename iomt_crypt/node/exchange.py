@@ -64,8 +64,9 @@ class Exchange:
         heard: queue.Queue[Any] = event.assoc.dimse.msg_queue
 
         def receive(primitive: P_DATA) -> None:
-            for message in self._assembler.messages(cast(Any, primitive.presentation_data_value_list)):
-                heard.put((message.context_id, message))
+            # What came in one PDU is one item, so that nobody sees the first of two answers alone.
+            if messages := self._assembler.messages(cast(Any, primitive.presentation_data_value_list)):
+                heard.put((messages[0].context_id, messages))
 
         setattr(event.assoc.dimse, "receive_primitive", receive)  # noqa: B010 - of one instance
 
@@ -77,7 +78,7 @@ class Exchange:
     @property
     def is_disturbed(self) -> bool:
         """Whether the peer said something that nobody asked."""
-        return any(message is not None for _, message in tuple(self._heard.queue))
+        return any(messages is not None for _, messages in tuple(self._heard.queue))
 
     def request(
         self, context_id: int, elements: Mapping[int, int | str], *, data: Iterable[bytes] | None, timeout_s: float
@@ -103,14 +104,14 @@ class Exchange:
             # What is half said cannot be taken back, and nothing else can be said after it.
             abort_if_open(self._association)
             raise
-        message = self._hear(timeout_s)
+        message, *others = self._hear(timeout_s)
         fault = _fault(message, context_id, asked)
         if fault:
             raise self._ended(fault)
         answer = Answer(message.number(command.STATUS) or 0, printable(message.text(command.ERROR_COMMENT)))
-        if status.judge(answer.status) is status.Verdict.DELIVERED and data is not None and self._heard_early():
+        if status.judge(answer.status) is status.Verdict.DELIVERED and data is not None and not self._heard_out():
             raise self._ended("answered success before it had the whole object")
-        self._refuse_contradiction(message)
+        self._refuse_contradiction(message, others)
         return answer
 
     def _send(self, context_id: int, encoded: bytes, data: Iterable[bytes] | None) -> None:
@@ -125,37 +126,37 @@ class Exchange:
             primitive.presentation_data_value_list.append((context_id, bytes((control,)) + fragment))
             self._association.dul.send_pdu(primitive)
 
-    def _hear(self, timeout_s: float) -> Message:
+    def _hear(self, timeout_s: float) -> list[Message]:
         deadline = time.monotonic() + timeout_s
         while True:
             left = deadline - time.monotonic()
             try:
-                _, message = self._heard.get(timeout=max(min(left, _LOOK_S), 0))
+                _, messages = self._heard.get(timeout=max(min(left, _LOOK_S), 0))
             except queue.Empty:
                 if left <= 0 or self._association.dul.state_machine.current_state != "Sta6":
                     break
                 continue
-            if message is None:
+            if messages is None:
                 break
-            self._assembler.read()
-            # What the library had read before it was replaced is nothing that was asked for.
-            return message if isinstance(message, Message) else Message(0, {})
+            self._assembler.read(len(messages))
+            return cast(list[Message], messages)
         abort_if_open(self._association)
         raise NetworkError(f"{self._peer} gave no answer: association lost or time-out")
 
-    def _heard_early(self) -> bool:
+    def _heard_out(self) -> bool:
         wrapper = self._association.dul.socket
-        return isinstance(wrapper, EventSocket) and wrapper.heard_early
+        return isinstance(wrapper, EventSocket) and wrapper.is_heard_out
 
-    def _refuse_contradiction(self, message: Message) -> None:
+    def _refuse_contradiction(self, message: Message, others: list[Message]) -> None:
         """A second answer that is there already: the same once more says nothing new, another one voids the first."""
         while not self._heard.empty():
-            _, other = self._heard.get()
-            self._assembler.read()
-            if other is None:
-                return  # the peer ended the association after its answer
-            if other != message:
-                raise self._ended("answered twice, and not the same")
+            _, messages = self._heard.get()
+            if messages is None:  # the peer ended the association after its answer
+                break
+            others += messages
+        if any(other != message for other in others):
+            raise self._ended("answered twice, and not the same")
+        if others:
             self.end("answered twice")
 
     def end(self, why: str) -> None:

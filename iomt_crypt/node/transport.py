@@ -72,11 +72,11 @@ class EventSocket(AssociationSocket):
 
     Made from the association's own by `adopt`, since pynetdicom has no way to give it another class.
 
-    heard_early
-        whether the peer said anything between the command of the message sent last and the end of its data set
+    is_heard_out
+        whether the data set sent last had gone out whole before the peer said anything to it
     """
 
-    heard_early: bool
+    is_heard_out: bool
     _wake_fd: int
     _longest_pdu: int
     _n_reads: int
@@ -92,7 +92,7 @@ class EventSocket(AssociationSocket):
         own = cast(EventSocket, wrapper)
         own._wake_fd = wake_fd
         own._longest_pdu = own._n_reads = own._n_reads_before = 0
-        own.heard_early = False
+        own.is_heard_out = False
         outgoing = dul.to_provider_queue
         cast(Any, outgoing).wake_fd = wake_fd
         outgoing.__class__ = _CallingQueue
@@ -160,12 +160,12 @@ class EventSocket(AssociationSocket):
         return buffer if n_read == nr_bytes else buffer[:n_read]
 
     def send(self, bytestream: bytes) -> None:
-        """Send a PDU, and note in `heard_early` what came before the last one of a data set (PS3.8 E.2)."""
+        """Send a PDU; note in `is_heard_out` whether anything came before the last one of a data set (PS3.8 E.2)."""
         if len(bytestream) > _CONTROL_HEADER and bytestream[0] == _P_DATA:
             if bytestream[_CONTROL_HEADER] & 1:
-                self._n_reads_before, self.heard_early = self._n_reads, False
+                self._n_reads_before, self.is_heard_out = self._n_reads, False
             elif bytestream[_CONTROL_HEADER] & 2:
-                self.heard_early = self._n_reads != self._n_reads_before or self._has_data()
+                self.is_heard_out = self._n_reads == self._n_reads_before and not self._has_data()
         super().send(bytestream)
 
     def _has_data(self) -> bool:
