@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
 from iomt_crypt.node.destination import PluginClient
 from iomt_crypt.node.entry import Entry, State
+from iomt_crypt.node.history import is_ours_alone
 from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.route import Routes
 from iomt_crypt.node.spool import Spool
@@ -140,6 +142,8 @@ class Forwarder:
         for reason in dict.fromkeys(warning for _, warning in delivered):
             entries = [entry for entry, warning in delivered if warning == reason]
             self._journal.delivered([entry.id for entry in entries], reason=reason)
+            if reason:
+                _log.warning("delivered with a remark, ids %s: %s", [entry.id for entry in entries], reason)
             # Only now: had the node died before the commit, the objects would be sent once more, never less.
             for entry in entries:
                 self._spool.remove(entry.spool_name)
@@ -209,12 +213,15 @@ class Forwarder:
         return False
 
     def _answered(self, entry: Entry, code: int, comment: str) -> bool:
-        verdict = status.judge(code)
+        is_ours = code == status.DUPLICATE and self._journal.ask(partial(is_ours_alone, entry=entry))
+        verdict = status.judge(code, is_ours=is_ours)
         text = f"{self._client.peer} answered 0x{code:04X} ({status.meaning(code)})" + (
             f": {comment}" if comment else ""
         )
         if verdict is status.Verdict.DELIVERED:
             self._n_failures = 0
+            if is_ours:  # the answer to an earlier attempt was lost
+                text = f"duplicate: the archive has it; {text}"
             self._delivered.append((entry, "" if code == status.SUCCESS else text))
             _log.debug("delivered id=%d sop_instance_uid=%s", entry.id, entry.sop_instance_uid)
             return True

@@ -7,10 +7,10 @@ command line reads and acts while receiver and forwarder write.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -23,7 +23,7 @@ from iomt_crypt.node.entry import record_table as _record
 
 _BUSY_TIMEOUT_MS = 15_000
 _CHUNK = 500  # values in one IN (...)
-
+_Answer = TypeVar("_Answer")
 
 _ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
 
@@ -49,6 +49,7 @@ _CLAIM = (
     .where(_object.c.id.in_(sa.bindparam("ids", expanding=True)))
     .values(state=State.SENDING, lease_until=sa.bindparam("until"))
 )
+_REQUEUED: dict[str, Any] = {"state": State.QUEUED, "lease_until": None, "attempts": _object.c.attempts + 1}
 _NEXT_DUE = sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
 
 
@@ -182,7 +183,7 @@ class Journal:
         self._move([object_id], State.FAILED, {"reason": reason}, durable=True)
 
     def requeue_sending(self, *, lease_before: float | None = None) -> int:
-        """Queue again what a dead forwarder had claimed; return how many objects that were.
+        """Queue again what a dead forwarder had claimed, as attempts that nobody saw end; return how many that were.
 
         With ``lease_before`` (Unix time) only claims that ended before it.
         """
@@ -190,7 +191,7 @@ class Journal:
         if lease_before is not None:
             update = update.where(_object.c.lease_until < lease_before)
         with self._transaction() as connection:
-            return int(connection.execute(update.values(state=State.QUEUED, lease_until=None)).rowcount)
+            return int(connection.execute(update.values(**_REQUEUED)).rowcount)
 
     def blocked(self, object_id: int, *, reason: str) -> None:
         """Hold an object in which the guard found something."""
@@ -252,6 +253,11 @@ class Journal:
         query = sa.select(*_ENTRY_COLUMNS).where(_object.c.state.in_((*UNFINISHED, State.HELD)))
         with self._transaction(write=False) as connection:
             return [_entry(row) for row in connection.execute(query)]
+
+    def ask(self, question: Callable[[sa.Connection], _Answer]) -> _Answer:
+        """The answer to a question of `iomt_crypt.node.history`."""
+        with self._transaction(write=False) as connection:
+            return question(connection)
 
     def totals(self) -> Totals:
         """Count the objects by state."""

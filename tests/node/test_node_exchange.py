@@ -16,6 +16,7 @@ from iomt_crypt.errors import NetworkError, UnsupportedError
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import load
 from iomt_crypt.node.entry import NewEntry, State
+from iomt_crypt.node.exchange import Answer
 from iomt_crypt.node.forwarder import Forwarder
 from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.peer import Peer
@@ -158,15 +159,29 @@ def test_the_same_answer_twice_confirms_once(hostile, tmp_path):
         client.store(path)
 
 
-def test_success_before_the_whole_object_is_none(hostile, tmp_path):
+@pytest.mark.parametrize("early", [True, False])
+def test_success_before_the_whole_object_is_none(early, hostile):
     """The archive answers the command, with the right message ID, and reads on."""
-    hostile.before = answer
-    hostile.misanswer = lambda request: b""
+    hostile.before = answer if early else (lambda request: b"")
+    hostile.misanswer = lambda request: b"" if early else None
     client = _client(hostile)
     client.open([(CT, EXPLICIT)])
-    with pytest.raises(NetworkError, match="before it had the whole object"):
-        # Larger than what the sockets hold: the answer is there before the last fragment can be.
-        client.store(write_object(tmp_path, 1, size=1024))
+
+    def data():
+        content = dataset(1, size=128)
+        yield content[:20_000]  # more than one PDU, so that something has gone out
+        if early:
+            wait_until(lambda: client._exchange.is_disturbed)
+        yield content[20_000:]
+
+    asked = {0x0002: CT, 0x0100: 1, 0x0700: 0, 0x1000: uid(1)}
+    if early:
+        with pytest.raises(NetworkError, match="before it had the whole object"):
+            client._request((CT, EXPLICIT), asked, data(), LIMIT_S)
+    else:
+        assert client._request((CT, EXPLICIT), asked, data(), LIMIT_S) == Answer(0)
+        assert hostile.confirmed[uid(1)] == dataset(1, size=128)
+    client.release()
 
 
 def test_a_late_answer_is_not_the_next_ones(hostile, tmp_path):
@@ -315,3 +330,56 @@ def test_a_comment_is_shown_on_one_line_and_whole(hostile, tmp_path):
     with pytest.raises(NetworkError, match=r": x{64}\.\.\.$"):
         sender.send(write_object(tmp_path, 2))
     sender.close()
+
+
+@pytest.mark.parametrize(
+    ("case", "state"),
+    [
+        ("answer lost", State.DELIVERED),
+        ("killed before it was noted", State.DELIVERED),
+        ("never tried", State.FAILED),
+        ("refused before", State.FAILED),
+        ("uids kept", State.FAILED),
+        ("not known whose", State.FAILED),
+        ("another version sent", State.FAILED),
+    ],
+)
+def test_a_duplicate_is_delivery_when_it_can_only_be_this_object(case, state, hostile, make_config):
+    fast = {"retry_first_seconds": 0.001, "retry_limit_seconds": 0.002, "max_attempts": 2}
+    node = _Queue(make_config(hostile.port, destination=fast), hostile)
+    originals = {"uids kept": uid(1), "not known whose": None}
+    if case == "another version sent":
+        node.add(1)
+        node.run(node.finished)
+        assert hostile.right_answers == [uid(1)]
+    number = node.add(1, original_sop_instance_uid=originals.get(case, "2.25.1"))
+    hostile.confirmed[uid(1)] = dataset(1, size=8)  # the archive has it; whose it is, is the question
+    if case == "killed before it was noted":
+        assert [entry.id for entry in node.journal.claim(limit=1, lease_s=60)] == [number]
+        node.forwarder.recover()
+    hostile.refuses_again = True
+    first = hostile.n_requests + 1
+    hang_up = case not in ("killed before it was noted", "never tried", "refused before")
+    if hang_up:
+        hostile.misanswer = lambda request: pdu(7, bytes(4)) if request.number == first else None
+    elif case == "refused before":
+        hostile.misanswer = lambda request: answer(request, status=0xC000) if request.number == first else None
+    node.run(node.finished)
+    entry = node.journal.entries()[-1]
+    assert (entry.id, entry.state) == (number, state)
+    if state is State.DELIVERED:
+        assert entry.reason.startswith("duplicate: the archive has it")
+    assert node.spool.path(entry.spool_name).exists() == (state is State.FAILED)
+
+
+@pytest.mark.parametrize("code", [0xB006, 0xB007])
+def test_a_warning_that_may_have_cost_the_record_is_in_the_queue(code, hostile, make_config, caplog):
+    hostile.status = lambda request: code
+    node = _Queue(make_config(hostile.port), hostile)
+    node.add(1)
+    node.run(node.finished)
+    (entry,) = node.journal.entries()
+    assert entry.state is State.DELIVERED
+    assert f"0x{code:04X}" in entry.reason
+    assert "the record may be lost" in entry.reason
+    assert "the record may be lost" in caplog.text
