@@ -40,7 +40,7 @@ def run(config: Config) -> None:
 
 @app.command()
 def check(config: Config, as_json: Json = False) -> None:
-    """Test keys, spool, port, and the destination with a C-ECHO."""
+    """Test keys, spool, port, and the destination: a C-ECHO, and whether it takes what is likely to come."""
     from iomt_crypt.node.check import check as run_checks
 
     all_ok = True

@@ -20,7 +20,7 @@ from iomt_crypt.dicom.implicit import implicit_dataset
 from iomt_crypt.errors import MalformedError, NetworkError, UnsupportedError
 from iomt_crypt.foreign_text import printable, shown_uid
 from iomt_crypt.node import command, status
-from iomt_crypt.node.context import MAX_CONTEXTS, Acceptance, Context, alternatives, proposed
+from iomt_crypt.node.context import MAX_CONTEXTS, Context, ContextResults, alternatives, proposed
 from iomt_crypt.node.exchange import Answer, Exchange
 from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.transport import EventSocket, abort_if_open
@@ -119,7 +119,7 @@ class Client:
         NetworkError
             When the peer cannot be reached, refuses, or accepts none of the contexts.
         """
-        acceptance = Acceptance()
+        results = ContextResults()
         try:
             association = self._entity.associate(
                 self.peer.host,
@@ -128,7 +128,7 @@ class Client:
                 ae_title=self.peer.ae_title,
                 ext_neg=roles,
                 max_pdu=_MAX_PDU_BYTES,
-                evt_handlers=[*self._handlers, acceptance.handler, *(handlers or [])],
+                evt_handlers=[*self._handlers, results.handler, *(handlers or [])],
             )
         except OSError as error:
             # A host name that does not resolve, or no free local port.
@@ -136,7 +136,7 @@ class Client:
                 f"{self.peer} cannot be reached: {error.strerror}", hint="check the host name"
             ) from error
         if association.is_established:
-            acceptance.reject_odd(association)
+            results.reject_odd(association)
             if association.accepted_contexts:
                 return association
             abort_if_open(association)

@@ -41,7 +41,7 @@ def proposed(contexts: Iterable[Context], *, limit: int) -> dict[Context, None]:
     return chosen
 
 
-class Acceptance:
+class ContextResults:
     """Sorts out what an acceptor says it accepts and was not proposed; `handler` goes to the library."""
 
     def __init__(self) -> None:

@@ -93,6 +93,7 @@ class HostileArchive:
         self.before: Callable[[Request], bytes] = lambda request: b""
         self.take: Callable[[int, str, list[str]], list] = lambda n, sop_class, syntaxes: [(n, 0, syntaxes[:1])]
         self.user_items = b""
+        self.max_pdu_bytes = 16384
         self.status: Callable[[Request], int] = lambda request: 0
         self.refuses_again = False  # 0x0111 for what it has
         self._lock = threading.Lock()
@@ -214,7 +215,9 @@ class HostileArchive:
                 inner = b"".join(_item(0x40, syntax.encode()) for syntax in chosen)
                 items += _item(0x21, struct.pack(">BBBB", number, 0, result, 0) + inner)
                 taken.append(number)
-        items += _item(0x50, _item(0x51, struct.pack(">L", 16384)) + _item(0x52, b"1.2.3.4") + self.user_items)
+        items += _item(
+            0x50, _item(0x51, struct.pack(">L", self.max_pdu_bytes)) + _item(0x52, b"1.2.3.4") + self.user_items
+        )
         return pdu(2, struct.pack(">HH", 1, 0) + encoded[10:42] + bytes(32) + items), taken
 
 

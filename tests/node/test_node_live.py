@@ -279,7 +279,9 @@ def test_an_archive_that_is_away_is_waited_for(tmp_path, make_config, run_node, 
     assert cli("node", "release", "--config", config, "--all").returncode == 0
     archive.wait(lambda: len(archive.stored) == 5)
     _check_delivered(archive, identity, range(5))
-    assert cli("node", "check", "--config", config).returncode == 0
+    checked = cli("node", "check", "--config", config)
+    assert checked.returncode == 0
+    assert "storage: ok" in checked.stdout
     assert node.stop() == 0
     archive.close()
 
