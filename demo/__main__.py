@@ -157,11 +157,17 @@ def compare(objects: list[Source], entries: list[Entry], held: Archive, folder: 
     outcomes = []
     for index, one in enumerate(objects):
         entry = by_original.get(one.sop_instance_uid)
-        back = folder / f"{one.sop_instance_uid}.dcm"
-        identical = back.is_file() and source.dataset_bytes(back) == source.dataset_bytes(one.path)
+        back = restored_file(folder, one, entry)
+        identical = back is not None and source.dataset_bytes(back) == source.dataset_bytes(one.path)
         outcomes.append(Outcome(one, entry, entry is not None and entry.sop_instance_uid in stored, identical))
         bar.at("comparing", 2 * len(objects) + index + 1)
     return outcomes
+
+
+def restored_file(folder: Path, one: Source, entry: Entry | None) -> Path | None:
+    """What ``fetch`` wrote of an object. Where the device's UID is none, the file has the name of the derived one."""
+    names = [one.sop_instance_uid, entry.sop_instance_uid if entry is not None else ""]
+    return next((path for name in names if name and (path := folder / f"{name}.dcm").is_file()), None)
 
 
 def draw(outcomes: list[Outcome], held: Archive, folder: Path) -> int:
@@ -175,10 +181,10 @@ def draw(outcomes: list[Outcome], held: Archive, folder: Path) -> int:
     rows = []
     for members in list(series.values())[: 2 * picture.MAX_ROWS]:
         chosen = members[len(members) // 2]
-        if chosen.entry is None:
+        back_path = restored_file(folder, chosen.source, chosen.entry)
+        if chosen.entry is None or back_path is None:
             continue
-        paths = chosen.source.path, folder / f"{chosen.source.sop_instance_uid}.dcm"
-        plain, back = (dcmread(path, force=True) for path in paths)
+        plain, back = (dcmread(path, force=True) for path in (chosen.source.path, back_path))
         rows.append(picture.Row(chosen.source.modality, plain, held.dataset(chosen.entry.sop_instance_uid), back))
     return picture.draw(rows, PICTURE)
 

@@ -81,15 +81,24 @@ class _Decryptor:
             "suite": done.suite,
             "changed": list(done.changed),
             "corrections_applied": done.applied,
+            "compared": done.compared,
+            "remark": done.remark,
         }
         return Outcome(item.location, "done", detail=detail)
 
     def _foresee(self, item: Item, target: str) -> Outcome:
-        from iomt_crypt.dicom import read_file
         from iomt_crypt.dicom.restore import open_object
+        from iomt_crypt.dicom.salvage import read_sealed
 
         with store.reading(item.location) as stream:
-            opened = open_object(read_file(stream), self._keyring)
+            opened = open_object(read_sealed(stream), self._keyring)
         store.check_free(target, overwrite=self._overwrite)
-        detail = {"output": target, "suite": opened.record.suite, "changed": list(opened.drift.changed)}
+        drift = opened.drift() if self._headers != "original" else None
+        detail = {
+            "output": target,
+            "suite": opened.record.suite,
+            "changed": list(drift.changed) if drift else [],
+            "compared": drift is not None and not drift.obstacle,
+            "remark": drift.obstacle if drift else "",
+        }
         return Outcome(item.location, "done", detail=detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from iomt_crypt.archive import store
@@ -18,6 +18,8 @@ class Encryption:
 
     dry_run
         decide how each object would be encrypted, and write nothing
+    max_expansion
+        see `iomt_crypt.dicom.Policy`; None for its default
     """
 
     recipients: KeySource
@@ -26,6 +28,7 @@ class Encryption:
     uids: Literal["derive", "keep"]
     site_key: SiteKey | None
     dry_run: bool = False
+    max_expansion: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +57,8 @@ class _Encryptor:
         self._targets = operation.results.open()
         site_key = operation.site_key.load() if operation.site_key else None
         self._policy = Policy(suite=operation.suite, uids=operation.uids, site_key=site_key)
+        if operation.max_expansion is not None:
+            self._policy = replace(self._policy, max_expansion=operation.max_expansion)
         self._epoch = Epoch.create(operation.recipients.recipients())
 
     def work(self, item: Item) -> Outcome:
@@ -67,7 +72,7 @@ class _Encryptor:
         if self._dry_run:
             return self._foresee(item, target)
         with store.reading(item.location) as stream:
-            source = read_file(stream)
+            source = read_file(stream, policy=self._policy)
             with store.writing(target, overwrite=self._overwrite, secret=False) as sink:
                 vouched = encrypt_source(source, sink, original=stream, epoch=self._epoch, policy=self._policy)
         done = vouched.protected
@@ -86,7 +91,7 @@ class _Encryptor:
         from iomt_crypt.dicom.protect import prepare
 
         with store.reading(item.location) as stream:
-            prepared = prepare(read_file(stream), epoch=self._epoch, policy=self._policy)
+            prepared = prepare(read_file(stream, policy=self._policy), epoch=self._epoch, policy=self._policy)
         store.check_free(target, overwrite=self._overwrite)
         detail = {
             "output": target,

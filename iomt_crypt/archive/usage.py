@@ -11,7 +11,7 @@ from iomt_crypt.archive import store
 from iomt_crypt.archive.each import EachWorker
 from iomt_crypt.archive.operation import Item, Outcome, Worker
 from iomt_crypt.dicom.locate import locate_in, locate_record
-from iomt_crypt.dicom.source import read_file
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.errors import InputError, NotDicomError
 from iomt_crypt.seal import Record, fingerprint_text
 
@@ -48,7 +48,7 @@ def _survey(item: Item) -> Outcome:
 def _container(location: str) -> bytes | None:
     if store.is_url(location):
         with store.reading(location) as stream:
-            found = locate_in(read_file(stream))
+            found = locate_in(read_sealed(stream))
     else:
         try:
             descriptor = os.open(store.local_path(location), os.O_RDONLY | os.O_CLOEXEC)

@@ -102,7 +102,8 @@ class _Verifier:
             raise error from None
         if cells is None or self._look(cells, "consistent") != "looks-plain":
             raise error
-        detail = {"sop_instance_uid": cells.sop_instance_uid, "n_units": 0, "changed": (), "verdict": "looks-plain"}
+        detail = {"sop_instance_uid": cells.sop_instance_uid, "n_units": 0, "changed": (), "remark": ""}
+        detail |= {"verdict": "looks-plain"}
         reason = f"{error}; {_reason('looks-plain')}"
         return Outcome(item.location, "failed", reason, _HINTS["looks-plain"], detail=detail)
 
@@ -138,13 +139,15 @@ def _is_directory(stream: BinaryIO) -> bool:
 
 
 def _cells(stream: BinaryIO, state: str) -> Cells | None:
-    """Pixels to look at. None where they cannot be told apart: of a plain object that is no fault to report here."""
+    """Pixels to look at. None where they cannot be told apart: of a plain object that is no fault to report here, and
+    of an authentic one nothing is asked but its record.
+    """
     from iomt_crypt.checks.cell import read_cells
 
     try:
         return read_cells(stream, n_frames=N_FRAMES)
     except InputError:
-        if state == "plain":
+        if state in ("plain", "authentic"):
             return None
         raise
 

@@ -22,7 +22,7 @@ Frame = npt.NDArray[np.unsignedinteger[Any]]
 
 _SOP_CLASS = 0x00080016
 # What was encrypted was limited then; here only single frames are read.
-_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE)
+_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE, expansion_allowance_bytes=1 << 48)
 
 
 @dataclass(frozen=True)

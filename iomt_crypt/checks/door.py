@@ -44,7 +44,7 @@ def encrypt_file(
         ``dst`` cannot be written. No output is left behind after any error.
     """
     with open_input(src) as stream:
-        source = read_file(stream)
+        source = read_file(stream, policy=policy)
         epoch, policy = as_epoch(recipients), with_site_key(policy)
         with output_file(Path(dst), overwrite=overwrite) as sink:
             return encrypt_source(source, sink, original=stream, epoch=epoch, policy=policy).protected

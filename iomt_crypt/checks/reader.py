@@ -18,11 +18,12 @@ from pydicom import FileDataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from iomt_crypt.checks.key import Given, Opener
-from iomt_crypt.dicom import Headers, Source, block, read_file
+from iomt_crypt.dicom import Headers, Source, block
 from iomt_crypt.dicom.clear import DERIVATION
 from iomt_crypt.dicom.file import open_input
 from iomt_crypt.dicom.parse import raw_value
 from iomt_crypt.dicom.restore import restore_source
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.errors import (
     ConfigurationError,
     InputError,
@@ -168,7 +169,9 @@ class EncryptedDicomReader(PydicomReader):
                     stream.seek(0)
                     return _read_plain(stream, options)
                 sink = io.BytesIO()
-                restore_source(source, sink, keyring=self._opener.keyring(), headers=self._headers)
+                done = restore_source(source, sink, keyring=self._opener.keyring(), headers=self._headers)
+                if done.remark:
+                    warnings.warn(f"{path}: {done.remark}", stacklevel=2)
             sink.seek(0)
             # what is restored may be a file without preamble, and is authentic
             return dcmread(sink, **{**options, "force": True})
@@ -190,7 +193,7 @@ class EncryptedDicomReader(PydicomReader):
 def _parse(stream: BinaryIO, *, forced: bool) -> Source | None:
     """The object in ``stream``; None for one that pydicom has to make sense of, and that we never wrote."""
     try:
-        return read_file(stream)
+        return read_sealed(stream)
     except InputError as error:
         stream.seek(0)
         data = stream.read()

@@ -72,3 +72,5 @@ def _show_changes(outcome: Outcome) -> None:
     if changed := outcome.detail.get("changed"):
         what = "corrections applied" if outcome.detail.get("corrections_applied") else "not applied"
         print_note(f"changed: {outcome.location}: {', '.join(changed)} ({what})")
+    if remark := outcome.detail.get("remark"):
+        print_note(f"remark: {outcome.location}: {remark}")

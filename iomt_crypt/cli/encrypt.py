@@ -38,6 +38,12 @@ def encrypt(
         Path | None,
         typer.Option(metavar="FILE", help="Key of the derived UIDs; made if missing. Default: the user's own."),
     ] = None,
+    max_expansion: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Refuse what grows to more than N times its size and 128 MiB. Default: 100."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     dry_run: DryRun = False,
@@ -74,5 +80,6 @@ def encrypt(
         uids=uids,  # type: ignore[arg-type]
         site_key=SiteKey.at(site_key or user_site_key_path()) if uids == "derive" else None,
         dry_run=dry_run,
+        max_expansion=max_expansion,
     )
     run.over(places, operation, Words("encrypting", "would encrypt" if dry_run else "encrypted"), output=output)

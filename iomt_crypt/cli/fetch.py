@@ -72,9 +72,11 @@ def _report(fetched: Fetched, as_json: bool) -> None:
     error = fetched.error
     if error is not None:
         print_error(f"{fetched.sop_instance_uid}: {error}", error.hint)
-    elif fetched.changed and not as_json:
-        text = f"changed: {fetched.path}: {', '.join(fetched.changed)}"
-        stderr.print(text, soft_wrap=True, markup=False)
+    elif not as_json:
+        notes = {"changed": ", ".join(fetched.changed), "remark": fetched.remark}
+        for what, text in notes.items():
+            if text:
+                stderr.print(f"{what}: {fetched.path}: {text}", soft_wrap=True, markup=False)
     if as_json:
         print_json(
             {
@@ -82,6 +84,7 @@ def _report(fetched: Fetched, as_json: bool) -> None:
                 "state": fetched.state,
                 "output": str(fetched.path) if fetched.path else None,
                 "changed": list(fetched.changed),
+                "remark": fetched.remark,
                 "error": str(error) if error else None,
                 "hint": error.hint if error else None,
             }

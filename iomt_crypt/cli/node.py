@@ -30,7 +30,7 @@ All = Annotated[bool, typer.Option("--all", help="All objects this applies to.")
 @app.command()
 def run(config: Config) -> None:
     """Run the node until SIGTERM or Ctrl-C."""
-    from iomt_crypt.node.child import configure_logging
+    from iomt_crypt.node.log_output import configure_logging
     from iomt_crypt.node.supervisor import Supervisor
 
     loaded = _load(config)
@@ -40,7 +40,7 @@ def run(config: Config) -> None:
 
 @app.command()
 def check(config: Config, as_json: Json = False) -> None:
-    """Test keys, spool, port, and the destination with a C-ECHO."""
+    """Test keys, spool, port, and the destination: a C-ECHO, and whether it takes what is likely to come."""
     from iomt_crypt.node.check import check as run_checks
 
     all_ok = True
@@ -71,6 +71,7 @@ def status(config: Config, as_json: Json = False) -> None:
         "held_by_guard": totals.n_held_by_guard,
         "oldest_waiting_seconds": waiting,
         "destination": str(loaded.destination.peer),
+        "set_aside": spool.n_aside(),
         "spool_free_bytes": spool.free_bytes(),
         "port": announced["port"] if announced else None,
         **{name: (announced or {}).get(name) for name in ("recipients", "epoch", "epoch_since", "problem")},

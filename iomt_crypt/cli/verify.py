@@ -100,5 +100,6 @@ def _show_verdict(outcome: Outcome) -> None:
 
     changed = outcome.detail["changed"]
     more = f"; header changed: {', '.join(changed)}" if changed else ""
+    more += f"; {remark}" if (remark := outcome.detail["remark"]) else ""
     verdict = outcome.detail["verdict"]
     typer.echo(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}")

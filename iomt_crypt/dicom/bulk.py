@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from iomt_crypt.dicom.element import public_vr
 from iomt_crypt.dicom.parse import PIXEL_TAGS, Header
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import UnsupportedError
@@ -42,6 +43,7 @@ _DROPPED_SEQUENCES = frozenset(
     )
 )
 _FIRST_GROUP = 0x0004  # below are command and file meta elements: damage, and not to be taken for ours
+_DELIMITERS = 0xFFFE  # items and delimiters, which are no elements (PS3.5 7.5), and what lies above
 _DROPPED_ANYWHERE = _DROPPED.union(_DROPPED_SEQUENCES, PIXEL_TAGS)
 _REPEATING_GROUPS = (0x5000, 0x6000, 0x7F00)  # curves (retired), overlays, variable pixel data (retired)
 
@@ -58,14 +60,24 @@ def refuse_unsupported_bulk(source: Source) -> None:
     for tag, what in _UNSUPPORTED.items():
         if tag in source.header:
             raise UnsupportedError(f"{what} ({tag >> 16:04X},{tag & 0xFFFF:04X}) is not handled yet")
-    if source.text(0x00080016) == _RAW_DATA:
+    if source.sop_class_uid == _RAW_DATA:
         raise UnsupportedError(f"raw data (SOP Class {_RAW_DATA}) is not handled yet")
+
+
+def is_disputed(tag: int, *, sequence: bool) -> bool:
+    """Whether an element is a sequence and the data dictionary says otherwise, or the other way round.
+
+    An archive that stores in Implicit VR loses the VR, and whoever reads the object then goes by the dictionary: the
+    value would be taken for something that it is not, and the rest of the object with it.
+    """
+    vr = public_vr(tag) if not tag >> 16 & 1 else "UN"
+    return vr != "UN" and (vr == "SQ") != sequence
 
 
 def is_dropped(tag: int, vr: str, value: bytes) -> bool:
     """Whether an element that is no sequence must not stand in the clear header."""
     group = tag >> 16
-    if group < _FIRST_GROUP or tag in _DROPPED_ANYWHERE:
+    if not _FIRST_GROUP <= group < _DELIMITERS or tag in _DROPPED_ANYWHERE:
         return True
     if group & 1:
         return vr in _BINARY and len(value) > PRIVATE_BULK_BYTES
@@ -74,4 +86,6 @@ def is_dropped(tag: int, vr: str, value: bytes) -> bool:
 
 def is_dropped_sequence(tag: int, items: Sequence[Header]) -> bool:
     """Whether a sequence must not stand in the clear header: icons, and anything else that holds an image."""
-    return tag in _DROPPED_SEQUENCES or any(pixel in item for item in items for pixel in PIXEL_TAGS)
+    if tag >> 16 >= _DELIMITERS or tag in _DROPPED_SEQUENCES:
+        return True
+    return any(pixel in item for item in items for pixel in PIXEL_TAGS)

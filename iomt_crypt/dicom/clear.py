@@ -15,8 +15,7 @@ from pydicom.uid import UID
 
 from iomt_crypt import __version__
 from iomt_crypt.dicom import bulk, pixel, uid
-from iomt_crypt.dicom.element import Element, KeepAll, Transcoder, encode_items
-from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.element import Element, Transcoder, encode_items
 from iomt_crypt.dicom.parse import Header, raw_value
 from iomt_crypt.dicom.pixel import PixelPlan, Raster
 from iomt_crypt.dicom.policy import Policy
@@ -58,7 +57,7 @@ class _ClearEditor:
 
     def edit(self, tag: int, vr: str, value: bytes, item: Header) -> bytes | None:
         if tag not in uid.REFERENCES:
-            if not bulk.is_dropped(tag, vr, value):
+            if not bulk.is_dropped(tag, vr, value) and not bulk.is_disputed(tag, sequence=False):
                 return value
             self.edited = True
             return None
@@ -70,14 +69,9 @@ class _ClearEditor:
         return derived
 
     def keeps_sequence(self, tag: int, items: Sequence[Header]) -> bool:
-        keeps = not bulk.is_dropped_sequence(tag, items)
+        keeps = not bulk.is_dropped_sequence(tag, items) and not bulk.is_disputed(tag, sequence=True)
         self.edited = self.edited or not keeps
         return keeps
-
-
-def plain_elements(header: Header, encoding: Encoding) -> dict[int, Element]:
-    """A header as it is, in Explicit VR Little Endian, by tag."""
-    return {e.tag: e for e in Transcoder(encoding, header, KeepAll()).elements(header)}
 
 
 def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> ClearHeader:
@@ -90,7 +84,8 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
     """
     study = source.text(uid.STUDY)
     site_key = policy.site_key if policy.uids == "derive" else None
-    editor = _ClearEditor(uid.UidMap(site_key, keep=frozenset((study,))))
+    uids = uid.UidMap(site_key, keep=frozenset((study,)))
+    editor = _ClearEditor(uids)
     transcoder = Transcoder(source.encoding, source.header, editor)
     elements: dict[int, Element] = {}
     delta: dict[int, Element | None] = {}
@@ -105,10 +100,7 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
     if plan is not None:
         # The frames are written last: what stands above them (private groups from 7FE1) is sealed only.
         changes |= {tag: None for tag in elements if tag > plan.raster.tag}
-        if not _text(elements, uid.SOP_INSTANCE):
-            # Random rather than derived from the header: slices without a UID may have equal headers.
-            fresh = f"2.25.{uuid.uuid4().int}"
-            changes[uid.SOP_INSTANCE] = Element(uid.SOP_INSTANCE, "UI", uid.encode_uid(fresh))
+    changes |= _identity(source, elements, uids, fresh=plan is not None)
     for tag, changed in changes.items():
         delta[tag] = changed
         if changed is None:
@@ -118,7 +110,7 @@ def clear_header(source: Source, plan: PixelPlan | None, policy: Policy) -> Clea
     return ClearHeader(
         [elements[tag] for tag in sorted(elements)],
         delta,
-        source.text(SOP_CLASS),
+        source.sop_class_uid,
         _text(elements, uid.SOP_INSTANCE),
         study,
         _text(elements, uid.SERIES),
@@ -135,6 +127,18 @@ def _changes(source: Source, plan: PixelPlan | None, elements: dict[int, Element
         changes[0x00080013] = _cs(0x00080013, "TM", now[8:])
     changes[CONTRIBUTING_EQUIPMENT] = _contributing_equipment(elements, now, encrypted=plan is not None)
     return changes
+
+
+def _identity(source: Source, elements: dict[int, Element], uids: uid.UidMap, *, fresh: bool) -> dict[int, Element]:
+    """SOP class and instance where the data set has none: of the file meta information; ``fresh``: else a new one."""
+    missing = {}
+    if not _text(elements, SOP_CLASS) and source.media[0]:
+        missing[SOP_CLASS] = source.media[0]
+    if not _text(elements, uid.SOP_INSTANCE):
+        # Random rather than derived from the header: slices without a UID may have equal headers.
+        new = f"2.25.{uuid.uuid4().int}" if fresh else ""
+        missing[uid.SOP_INSTANCE] = uids.derive(source.media[1]) or new
+    return {tag: Element(tag, "UI", uid.encode_uid(value)) for tag, value in missing.items() if value}
 
 
 def _pixel_module(raster: Raster, source: Source) -> dict[int, Element | None]:
@@ -172,7 +176,7 @@ def _derivation(source: Source, elements: dict[int, Element]) -> dict[int, Eleme
 
 
 def _may_be_derived(source: Source) -> bool:
-    return _FUNCTIONAL_GROUPS not in source.header and not _stays_original(source.text(SOP_CLASS))
+    return _FUNCTIONAL_GROUPS not in source.header and not _stays_original(source.sop_class_uid)
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ import io
 from bisect import bisect
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from struct import pack
 
 from pydicom import dcmread
@@ -28,6 +29,8 @@ from iomt_crypt.dicom.parse import PIXEL_TAGS, UNDEFINED, Header, PixelValue, pa
 from iomt_crypt.dicom.protect import Prepared
 from iomt_crypt.dicom.restore import Headers, restore_source
 from iomt_crypt.dicom.source import Source, read_network
+from iomt_crypt.errors import IomtCryptError, MalformedError
+from iomt_crypt.foreign_text import is_uid
 from iomt_crypt.seal import Identity, Keyring
 
 
@@ -45,6 +48,20 @@ def protect_dataset(prepared: Prepared, ds: Dataset) -> FileDataset:
     return encrypted
 
 
+def read_dataset(ds: Dataset) -> Source:
+    """``ds`` as a source, with the SOP class and instance that its file meta information names."""
+    try:
+        source = _source(ds)
+    except IomtCryptError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the values lead pydicom to
+        raise MalformedError(f"a data set that pydicom cannot write ({type(error).__name__})") from None
+    meta = getattr(ds, "file_meta", None) or {}
+    names = [str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")]
+    sop_class, sop_instance = (name if is_uid(name) else "" for name in names)
+    return replace(source, media=(sop_class, sop_instance))
+
+
 def _raw(elements: list[Element]) -> dict[BaseTag, DataElement | RawDataElement]:
     raw: dict[BaseTag, DataElement | RawDataElement] = {}
     for number, vr, value in sorted(elements):
@@ -58,9 +75,34 @@ def decrypt_dataset(
 ) -> FileDataset:
     """The original of an encrypted data set; see `restore` for the errors."""
     sink = io.BytesIO()
-    restore_source(read_dataset(ds), sink, keyring=as_keyring(identities), headers=headers)
+    restore_source(_sealed_source(ds), sink, keyring=as_keyring(identities), headers=headers)
     sink.seek(0)
     return dcmread(sink, force=True)
+
+
+def _sealed_source(ds: Dataset) -> Source:
+    """``ds`` as a source for the way back: where pydicom cannot write it, the record and the pixels alone."""
+    try:
+        return _source(ds)
+    except Exception as error:  # noqa: BLE001 - whatever the values lead pydicom to
+        damage = f"a data set that pydicom cannot write ({type(error).__name__})"
+    encoding = _encoding(ds)
+    header = _by_tag(ds)
+    pixels = [header[tag] for tag in PIXEL_TAGS if tag in header and isinstance(header[tag].value, bytes)]
+    stream, pixel = io.BytesIO(), None
+    if pixels:
+        pixel, stream, _ = _pixel_value(pixels[0], encoding)
+    kept = {tag: _undecoded(element, encoding) for tag, element in header.items() if tag >> 16 == block.GROUP}
+    syntax = default_transfer_syntax(encoding)
+    return Source(stream, "network", syntax, encoding, b"", b"", 0, b"", kept, pixel, damage=damage)
+
+
+def _undecoded(element: RawDataElement | DataElement, encoding: Encoding) -> RawDataElement | DataElement:
+    """An element of our block, as it is encoded."""
+    if isinstance(element, RawDataElement):
+        return element
+    value = element.value if isinstance(element.value, bytes) else str(element.value).encode("ascii", "replace")
+    return RawDataElement(element.tag, element.VR, len(value), value, 0, encoding.implicit, encoding.little_endian)
 
 
 def _encoding(ds: Dataset) -> Encoding:
@@ -68,7 +110,7 @@ def _encoding(ds: Dataset) -> Encoding:
     return EXPLICIT_LE if implicit is None or little is None else Encoding(implicit, little)
 
 
-def read_dataset(ds: Dataset) -> Source:
+def _source(ds: Dataset) -> Source:
     """``ds`` as a source whose data set is encoded as pydicom would write it.
 
     The data set is not put together to one string of bytes and parsed again: elements that pydicom has not decoded are

@@ -1,29 +1,31 @@
 """Header drift: what an archive changed in the clear header since encryption, and what of it is carried back.
 
 Archives correct names and merge patients. The clear header as we wrote it is known exactly: the sealed original,
-edited by the sealed delta.
+edited by the sealed delta. The clear header as it is now is in nobody's trust: a comparison that it spoils is
+incomplete, and keeps nobody from the sealed original.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Container
 from dataclasses import dataclass
 
-from pydicom.charset import convert_encodings, decode_bytes, default_encoding, encode_string
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.filereader import data_element_generator
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, TEXT_VR_DELIMS
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from iomt_crypt.dicom import block
-from iomt_crypt.dicom.clear import plain_elements
-from iomt_crypt.dicom.element import Element, without_vrs
+from iomt_crypt.dicom.character_set import Terms, recode, terms_of
+from iomt_crypt.dicom.comparison import CHARACTER_SET, same_element
+from iomt_crypt.dicom.element import Element, KeepAll, Transcoder
 from iomt_crypt.dicom.encoding import Encoding, encoding_of
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.parse import PIXEL_TAGS, parse_elements
+from iomt_crypt.dicom.parse import PIXEL_TAGS, Header, parse_elements, raw_value
+from iomt_crypt.dicom.sequence import Steps
 from iomt_crypt.dicom.source import Source
-from iomt_crypt.errors import HeaderDriftError
+from iomt_crypt.errors import HeaderDriftError, IomtCryptError
 
-CHARACTER_SET = 0x00080005
 # Patient, Patient Study and General Study modules (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1): string values only.
 CORRECTABLE = frozenset(
     (
@@ -61,56 +63,88 @@ class Drift:
     """Differences between the clear header as written and as it is now.
 
     changed
-        names of all elements that differ, e.g. ``"PatientName (0010,0010)"``; never their values
+        names of all elements that are known to differ, e.g. ``"PatientName (0010,0010)"``; never their values
     corrections
         patient- and study-level elements as they are now; None where they were removed
+    obstacle
+        what kept the clear header, or some of it, from being compared; empty when all of it was
     """
 
     changed: tuple[str, ...]
     corrections: dict[int, Element | None]
-    character_set: tuple[str, ...]
-    character_set_now: tuple[str, ...]
+    character_set: Terms
+    character_set_now: Terms
+    obstacle: str = ""
+
+
+def compare(original: Original, clear: Source) -> Drift:
+    """Compare the clear header of ``clear`` with what was written, as far as that can be done. Raises nothing."""
+    if clear.damage:
+        return _not_compared(clear.damage)
+    try:
+        return find_drift(original, clear)
+    except IomtCryptError as error:
+        return _not_compared(str(error))
+    except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
+        return _not_compared(type(error).__name__)
+
+
+def _not_compared(why: str) -> Drift:
+    return Drift((), {}, ("",), ("",), f"the clear header was not compared: {why}")
 
 
 def find_drift(original: Original, clear: Source) -> Drift:
     """Compare the clear header of ``clear`` with what was written."""
     encoding = original_encoding(original)
-    before = plain_elements(parse_elements(original.header_elements(), encoding), encoding)
-    expected = {tag: element for tag, element in before.items() if tag not in original.delta}
-    expected |= {tag: element for tag, element in original.delta.items() if element is not None}
-    now = plain_elements(clear.header, clear.encoding)
+    before, lost = _readable(parse_elements(original.header_elements(), encoding), encoding, original.delta)
+    expected = before | {tag: element for tag, element in original.delta.items() if element is not None}
     ours = block.find_record(clear.header)
-    for tag in () if ours is None else (ours[0], block.creator_tag(ours[0])):
-        now.pop(tag, None)
-    differing = sorted(t for t in expected.keys() | now.keys() if not _same(expected.get(t), now.get(t)))
+    own = () if ours is None else (ours[0], block.creator_tag(ours[0]))
+    now, lost_now = _readable(clear.header, clear.encoding, own)
+    lost |= lost_now
+    tags = (expected.keys() | now.keys()) - lost
+    terms, terms_now = _character_set(expected), _character_set(now)
+    differing = sorted(t for t in tags if not same_element(expected.get(t), now.get(t), terms, terms_now))
     return Drift(
         tuple(_name(tag) for tag in differing),
         {tag: now.get(tag) for tag in differing if tag in CORRECTABLE},
-        _character_set(before.get(CHARACTER_SET)),
-        _character_set(now.get(CHARACTER_SET)),
+        terms,
+        terms_now,
+        f"not compared, because not readable: {', '.join(_name(tag) for tag in sorted(lost))}" if lost else "",
     )
+
+
+def _readable(header: Header, encoding: Encoding, skipped: Container[int]) -> tuple[dict[int, Element], set[int]]:
+    """Elements of a header in Explicit VR Little Endian, by tag; and the tags of those that cannot be read so.
+
+    A value that should be a sequence and is none is taken as bytes.
+    """
+    elements: dict[int, Element] = {}
+    lost = set()
+    steps = Steps.of(header)
+    for tag in sorted(header):
+        if tag in skipped:
+            continue
+        try:
+            element = Transcoder(encoding, header, KeepAll(), tolerant=True, steps=steps).element(header, tag)
+        except Exception:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
+            lost.add(tag)
+            continue
+        if element is not None:
+            elements[tag] = element
+    return elements, lost
 
 
 def original_encoding(original: Original) -> Encoding:
     return encoding_of(original.transfer_syntax_uid, original.header_elements()[:8])
 
 
-def _same(expected: Element | None, now: Element | None) -> bool:
-    """Equal but for padding and for VRs, nested ones too: an archive may have had to guess them (PS3.5 6.2.2)."""
-    before, after = (element.value.rstrip(b" \0") if element else b"" for element in (expected, now))
-    if before == after or expected is None or now is None or "SQ" not in (expected.vr, now.vr):
-        return before == after
-    one, other = (without_vrs(e.value) if e.vr == "SQ" else e.value for e in (expected, now))
-    return one == other
-
-
 def _name(tag: int) -> str:
     return f"{keyword_for_tag(tag) or 'private or unknown'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _character_set(element: Element | None) -> tuple[str, ...]:
-    names = element.value.decode("ascii", "replace").strip(" \0").split("\\") if element else [""]
-    return tuple(convert_encodings([name.strip() for name in names]))
+def _character_set(elements: dict[int, Element]) -> Terms:
+    return terms_of(elements[CHARACTER_SET].value if CHARACTER_SET in elements else b"")
 
 
 def merge(original: Original, drift: Drift) -> bytes:
@@ -127,21 +161,25 @@ def merge(original: Original, drift: Drift) -> bytes:
             hint="--headers original restores the object as it was",
         )
     encoding = original_encoding(original)
+    before = parse_elements(original.header_elements(), encoding)
     spans = _spans(original.head, original.dataset_offset, encoding)
     end = len(original.head) - original.pixel_header_bytes
     edits: list[tuple[int, int, int, bytes]] = []
     for tag, element in drift.corrections.items():
         encoded = b""
         if element is not None:
-            encoded = _encode(_recode(element, drift.character_set_now, drift.character_set), encoding)
+            recoded = _recode(element, drift.character_set_now, drift.character_set)
+            if tag in before and recoded.value.rstrip(b" \0") == raw_value(before, tag).rstrip(b" \0"):
+                continue  # the archive changed the character set, and not the text
+            encoded = _encode(recoded, encoding)
         following = min((begin for t, begin, _ in spans if t > tag), default=end)
         places = [(begin, behind) for t, begin, behind in spans if t == tag] or [(following, following)]
         edits += [(begin, tag, behind, encoded) for begin, behind in places]
-    head = original.head
-    # From the last to the first, so that the offsets before stay true; there are files whose tags are not in order.
-    for begin, _, behind, encoded in sorted(edits, reverse=True):
-        head = head[:begin] + encoded + head[behind:]
-    return head
+    pieces, position = [], 0
+    for begin, _, behind, encoded in sorted(edits):  # by offset: there are files whose tags are not in order
+        pieces += [original.head[position:begin], encoded]
+        position = behind
+    return b"".join([*pieces, original.head[position:]])
 
 
 def _spans(head: bytes, start: int, encoding: Encoding) -> list[tuple[int, int, int]]:
@@ -158,23 +196,14 @@ def _spans(head: bytes, start: int, encoding: Encoding) -> list[tuple[int, int, 
     return spans
 
 
-def _recode(element: Element, now: tuple[str, ...], target: tuple[str, ...]) -> Element:
+def _recode(element: Element, now: Terms, target: Terms) -> Element:
     vr = dictionary_VR(element.tag)
     if element.vr not in (vr, "UN"):
         raise _unwritable(element.tag, f"it has the VR {element.vr}, needed: {vr}")
-    if vr not in CUSTOMIZABLE_CHARSET_VR or now == target:
-        return Element(element.tag, vr, element.value)
     try:
-        text = decode_bytes(element.value, list(now), TEXT_VR_DELIMS)
-        value = encode_string(text, list(target))
-        # pydicom writes '?' for what it cannot encode, and Latin-1 where no character set is declared
-        undeclared = target[0] == default_encoding and not value.isascii() and b"\x1b" not in value
-        sound = not undeclared and decode_bytes(value, list(target), TEXT_VR_DELIMS) == text and "\ufffd" not in text
-    except (UnicodeError, LookupError):
-        sound = False
-    if not sound:
-        raise _unwritable(element.tag, "it cannot be written in the original's character set")
-    return Element(element.tag, vr, value)
+        return Element(element.tag, vr, recode(element.value, vr, now, target))
+    except UnicodeError:
+        raise _unwritable(element.tag, "it cannot be written in the original's character set") from None
 
 
 def _unwritable(tag: int, why: str) -> HeaderDriftError:

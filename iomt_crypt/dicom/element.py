@@ -13,17 +13,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
 from iomt_crypt.dicom.parse import Header, raw_value
+from iomt_crypt.dicom.sequence import MAX_DEPTH, Steps, read_items
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
-# Far above anything real (structured reports have about 10), far below what the interpreter's stack takes on the way
-# back: what could be encrypted can always be decrypted.
-MAX_DEPTH = 64
 _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4} | {
     "FD": 8,
     "OD": 8,
@@ -62,6 +60,11 @@ def encode_element(tag: int, vr: str, value: bytes) -> bytes:
     return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
+def is_long(vr: str) -> bool:
+    """Whether an element of this VR has a length of 4 bytes in Explicit VR (PS3.5 7.1.2)."""
+    return vr in _LONG_VRS
+
+
 class Editor(Protocol):
     """Looks at every element, nested ones too, and says what becomes of it."""
 
@@ -83,9 +86,17 @@ class KeepAll:
 
 
 class Transcoder:
-    """Turns raw pydicom elements into `Element`s, through an editor."""
+    """Turns raw pydicom elements into `Element`s, through an editor.
 
-    def __init__(self, encoding: Encoding, header: Header, editor: Editor) -> None:
+    ``tolerant`` takes a value that should be a sequence and cannot be parsed as bytes, and raises nothing for it.
+    ``steps`` is what its sequences may cost; without, as much as their size allows.
+    """
+
+    def __init__(
+        self, encoding: Encoding, header: Header, editor: Editor, *, tolerant: bool = False, steps: Steps | None = None
+    ) -> None:
+        self._tolerant = tolerant
+        self._steps = steps or Steps.of(header)
         self._swaps = not encoding.little_endian
         self._editor = editor
         representation = raw_value(header, PIXEL_REPRESENTATION)
@@ -106,7 +117,7 @@ class Transcoder:
         if vr not in _UNDISPUTED_VRS:
             vr = self._vr(raw, dataset)
         if vr == "SQ":
-            items = _parsed_items(raw)
+            items = _parsed_items(raw, self._steps, tolerant=self._tolerant)
             if items is not None:
                 return self._sequence(tag, items)
             vr = "UN"
@@ -135,7 +146,7 @@ class Transcoder:
         elif vr == "UN" and not raw.tag >> 16 & 1:
             # PS3.5 6.2.2: some archive did not know the tag. A sequence must not pass unseen, and a SOP Class UID must
             # be readable.
-            vr = _public_vr(int(raw.tag))
+            vr = public_vr(int(raw.tag))
         if vr in _KNOWN_VRS:
             return str(vr)
         if len(vr) == 2:
@@ -168,7 +179,7 @@ def without_vrs(items: bytes) -> bytes:
     encoded, position = [], 0
     while position < len(items):
         end = position + 8 + int.from_bytes(items[position + 4 : position + 8], "little")
-        body, position = b"", position + 8
+        body, position = bytearray(), position + 8
         while position < end:
             tag, vr = items[position : position + 4], items[position + 4 : position + 6].decode("ascii")
             begin = position + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8)
@@ -181,12 +192,16 @@ def without_vrs(items: bytes) -> bytes:
     return b"".join(encoded)
 
 
-def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
+def _parsed_items(raw: DataElement | RawDataElement, steps: Steps, *, tolerant: bool) -> list[Header] | None:
     """Items of a sequence; None for a private value in implicit VR that only pydicom's dictionary calls a sequence."""
     try:
-        return _items(raw)
+        return _items(raw, steps)
+    except MalformedError:
+        raise
+    except RecursionError:
+        raise MalformedError(f"sequence {_name(raw.tag)} is nested deeper than {MAX_DEPTH} levels") from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-        if raw.VR is None and raw.tag >> 16 & 1:
+        if tolerant or (raw.VR is None and raw.tag >> 16 & 1):
             return None
         raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
 
@@ -195,17 +210,15 @@ def _name(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _items(raw: DataElement | RawDataElement) -> list[Header]:
-    if isinstance(raw, RawDataElement) and raw.VR == "UN":
-        # Explicit VR assumed, so that pydicom looks; PS3.5 6.2.2 asks for implicit VR here, and not all writers follow
-        raw = raw._replace(VR="SQ", is_implicit_VR=False)
-    element = raw if isinstance(raw, DataElement) else convert_raw_data_element(raw)
-    return [{int(nested.tag): nested for nested in item.values()} for item in element.value or ()]
+def _items(raw: DataElement | RawDataElement, steps: Steps) -> list[Header]:
+    if isinstance(raw, RawDataElement):
+        return read_items(raw, steps)
+    return [{int(nested.tag): nested for nested in item.values()} for item in raw.value or ()]
 
 
 def _look_up(tag: int, dataset: Header) -> str:
     if not tag >> 16 & 1:
-        return _public_vr(tag)
+        return public_vr(tag)
     if 0x10 <= tag & 0xFFFF < 0x100:
         return "LO"  # private creator
     creator = raw_value(dataset, tag & 0xFFFF0000 | (tag & 0xFF00) >> 8)
@@ -213,7 +226,8 @@ def _look_up(tag: int, dataset: Header) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _public_vr(tag: int) -> str:
+def public_vr(tag: int) -> str:
+    """VR of an element of the standard (PS3.6); ``"UN"`` for one that is not in the dictionary."""
     try:
         return dictionary_VR(tag)
     except KeyError:

@@ -11,13 +11,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.errors import MalformedError, UnsupportedError
 
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian header, big endian pixels
 # MPEG-2, MPEG-4, HEVC: PS3.5 A.4.5 to A.4.7 and A.4.9; SMPTE ST 2110: A.6 and A.7
 _VIDEO = frozenset(f"1.2.840.10008.1.2.4.{n}{s}" for n in range(100, 109) for s in ("", ".1"))
 _REFERENCED = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205))  # JPIP, A.6 and A.8
-_INFLATED_LIMIT = 1 << 30  # what a file of 1 MB may make us spend: deflate packs up to 1032 to 1
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,27 @@ def refuse_unsupported(transfer_syntax_uid: str) -> None:
         raise UnsupportedError(f"transfer syntax {transfer_syntax_uid} keeps its pixels on another server")
 
 
-def inflate(stream: bytes | memoryview) -> bytes:
-    """The data set of a deflated stream (PS3.5 A.5; RFC 1951), 1 GiB at most."""
+def inflate(stream: bytes | memoryview, limit: int | None = None) -> bytes:
+    """The data set of a deflated stream (PS3.5 A.5; RFC 1951), of at most ``limit`` bytes.
+
+    Without a limit, that of the default policy: deflate packs up to 1032 to 1, so that 1 MB could cost a gigabyte.
+
+    Raises
+    ------
+    MalformedError
+        It is damaged, cut off, or larger. No more than the limit is inflated for the answer.
+    """
+    limit = Policy().allowed_bytes(len(stream)) if limit is None else limit
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        plain = inflater.decompress(stream, _INFLATED_LIMIT)
+        plain = inflater.decompress(stream, max(1, limit))
     except zlib.error as error:
         raise MalformedError(f"the deflated data set is damaged ({error})") from error
-    if not inflater.eof:
-        raise MalformedError(f"the deflated data set is cut off, or larger than {_INFLATED_LIMIT} bytes")
-    return plain
+    if inflater.eof:
+        return plain
+    if inflater.unconsumed_tail or len(plain) >= limit:
+        raise MalformedError(
+            f"the deflated data set is larger than {limit} bytes, the limit for {len(stream)} bytes of it",
+            hint="where that is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
+        )
+    raise MalformedError(f"the deflated data set is cut off after {len(stream)} bytes")

@@ -9,7 +9,8 @@ from typing import BinaryIO, Literal
 
 from iomt_crypt.dicom.file import as_keyring, open_input
 from iomt_crypt.dicom.restore import frames, open_object, read_record
-from iomt_crypt.dicom.source import Source, read_file
+from iomt_crypt.dicom.salvage import read_sealed
+from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
 from iomt_crypt.errors import NotEncryptedError
 from iomt_crypt.seal import Identity, Keyring, Record, fingerprint_text
@@ -71,12 +72,15 @@ class Verification:
         frames authenticated
     changed
         elements of the clear header that were changed since encryption (known with an identity only)
+    remark
+        what of the clear header could not be compared, and why; else empty
     """
 
     state: Literal["authentic", "consistent", "plain"]
     sop_instance_uid: str
     n_units: int
     changed: tuple[str, ...]
+    remark: str = ""
 
 
 def inspect_file(path: str | Path) -> Inspection:
@@ -90,7 +94,7 @@ def inspect_file(path: str | Path) -> Inspection:
         There is a record, and it is damaged.
     """
     with open_input(path) as stream:
-        source = read_file(stream)
+        source = read_sealed(stream)
         try:
             encryption = _encryption(read_record(source))
         except NotEncryptedError:
@@ -149,7 +153,7 @@ def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = 
 def verify_stream(stream: BinaryIO, *, identities: Sequence[Identity] | Keyring = ()) -> Verification:
     """`verify_file` for an object that is open already (readable, seekable)."""
     keyed = isinstance(identities, Keyring) or len(identities) > 0
-    source = read_file(stream)
+    source = read_sealed(stream)
     uid = source.text(SOP_INSTANCE)
     try:
         read_record(source)
@@ -159,4 +163,5 @@ def verify_stream(stream: BinaryIO, *, identities: Sequence[Identity] | Keyring 
         return Verification("consistent", uid, 0, ())
     opened = open_object(source, as_keyring(identities))
     n_units = sum(1 for _ in frames(opened))
-    return Verification("authentic", uid, n_units, opened.drift.changed)
+    drift = opened.drift()
+    return Verification("authentic", uid, n_units, drift.changed, drift.obstacle)

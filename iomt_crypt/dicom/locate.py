@@ -17,7 +17,8 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 from iomt_crypt.dicom import block
 from iomt_crypt.dicom.encoding import encoding_of
 from iomt_crypt.dicom.parse import MAX_HEADER_BYTES, PIXEL_TAGS, UNDEFINED, raw_value
-from iomt_crypt.dicom.source import Source, read_file
+from iomt_crypt.dicom.salvage import read_sealed
+from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import UnsupportedError
 
 _WINDOW_BYTES = 1 << 15  # a header of 60 elements and its record have about 12 kB
@@ -71,7 +72,7 @@ def locate_record(descriptor: int) -> Location | None:
 
 
 def _locate_slowly(stream: BinaryIO) -> Location | None:
-    return locate_in(read_file(stream))
+    return locate_in(read_sealed(stream))
 
 
 def locate_in(source: Source) -> Location | None:

@@ -9,7 +9,9 @@ import cbor2
 
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.errors import AuthenticationError
-from iomt_crypt.seal import encode_map
+from iomt_crypt.seal import encode_map, require_few
+
+_MAX_VALUES = 1 << 20  # an element that was changed is four; whoever has a public key can seal what he likes
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Original:
     def unpack(cls, packed: bytes) -> Original:
         """Inverse of `pack`; the bytes were authenticated before, so that an error here is a defect of the writer."""
         try:
+            require_few(packed, _MAX_VALUES)
             fields = cbor2.loads(packed, allow_indefinite=False, allow_duplicate_keys=False, max_depth=4)
             delta = {t: e if e is None else Element(t, e[0], e[1]) for t, e in fields.pop("delta").items()}
             return cls(delta=delta, **fields)
-        except (cbor2.CBORDecodeError, TypeError, AttributeError, IndexError):
+        except (cbor2.CBORDecodeError, TypeError, AttributeError, IndexError, ValueError):
             raise AuthenticationError from None

@@ -6,25 +6,31 @@ pydicom reads the elements; what is added here are limits, checked before anythi
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 
 from iomt_crypt.dicom.encoding import Encoding
+from iomt_crypt.dicom.sequence import MAX_DEPTH, Steps, counted, sequence_at
+from iomt_crypt.dicom.sequence import UNDEFINED as UNDEFINED
+from iomt_crypt.dicom.sequence import Header as Header
 from iomt_crypt.errors import MalformedError
 
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float, Pixel Data
-UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _LONG_HEADER_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"))
+_DELIMITER = {"little": b"\xfe\xff\xdd\xe0\0\0\0\0", "big": b"\xff\xfe\xe0\xdd\0\0\0\0"}
 MAX_HEADER_BYTES = 1 << 27
+_MAX_ELEMENTS = 1 << 15  # of a data set, those in sequences not counted; real ones have some hundreds
 
-# Elements by tag, undecoded; sequences of undefined length come parsed from pydicom. Plain integers for tags, and not
-# pydicom's BaseTag and Dataset, whose comparisons and look-ups cost more than all the rest of the header's way.
-Header = dict[int, RawDataElement | DataElement]
+
+RawElement = RawDataElement | DataElement
 
 
 @dataclass(frozen=True)
@@ -58,22 +64,63 @@ def read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tu
     stream.seek(offset)
     guard = _Guard(stream, stream_size(stream), stop)
     try:
-        elements = data_element_generator(stream, encoding.implicit, encoding.little_endian, stop_when=guard)
-        return {int(element.tag): element for element in elements}
+        return dict(_elements(stream, encoding, guard))
     except MalformedError:
         raise
+    except RecursionError:
+        raise MalformedError(
+            f"sequences are nested deeper than {MAX_DEPTH} levels after offset {guard.position}"
+        ) from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         raise MalformedError(
             f"the data set cannot be parsed after offset {guard.position} ({type(error).__name__})"
         ) from None
 
 
+def read_prefix(stream: BinaryIO, offset: int, encoding: Encoding) -> Header:
+    """Raw elements by tag up to the pixel value, or the first one that cannot be read. Raises nothing for these."""
+    stream.seek(offset)
+    found: Header = {}
+    guard = _Guard(stream, stream_size(stream), PIXEL_TAGS)
+    with suppress(Exception):  # pydicom raises whatever the bytes lead to
+        for tag, element in _elements(stream, encoding, guard):
+            found[tag] = element
+    return found
+
+
+def _elements(stream: BinaryIO, encoding: Encoding, guard: _Guard) -> Iterator[tuple[int, RawElement]]:
+    """Elements by tag to where the guard stops; sequences of undefined length are read here, or by pydicom counted."""
+    steps = Steps(stream_size(stream) - stream.tell())
+    reader = stream
+    while True:
+        guard.sequence = None
+        elements = data_element_generator(reader, encoding.implicit, encoding.little_endian, stop_when=guard)
+        yield from ((int(element.tag), element) for element in elements)
+        if guard.sequence is None:
+            return
+        stopped, reader = stream.tell(), stream
+        stream.seek(guard.position)
+        found = sequence_at(
+            stream, guard.sequence, implicit=encoding.implicit, little_endian=encoding.little_endian, steps=steps
+        )
+        if found is not None:
+            yield guard.sequence, found
+        else:
+            stream.seek(stopped)
+            guard.passed, reader = guard.position, counted(stream, steps)
+
+
 class _Guard:
-    """Decides where to stop, and refuses elements that are larger than what is there before they are read."""
+    """Decides where to stop, and refuses elements that are larger than what is there before they are read.
+
+    It stops at sequences of undefined length, but for the one at ``passed``, and leaves the tag in ``sequence``.
+    """
 
     def __init__(self, stream: BinaryIO, end: int, stop: tuple[int, ...] | None) -> None:
         self._stream, self._end, self._stop = stream, end, stop
-        self.position = 0
+        self.position, self.passed = 0, -1
+        self.sequence: int | None = None
+        self._n_elements = 0
 
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
         self.position = self._stream.tell()
@@ -89,7 +136,23 @@ class _Guard:
             )
         if length != UNDEFINED and length > MAX_HEADER_BYTES:
             raise MalformedError(f"element {tag} has {length} bytes, the limit is {MAX_HEADER_BYTES}")
+        self._n_elements += 1
+        if self._n_elements > _MAX_ELEMENTS:
+            raise MalformedError(f"the data set has more than {_MAX_ELEMENTS} elements before offset {self.position}")
+        if length == UNDEFINED and self.position != self.passed and (vr == "SQ" or _looks_like_sequence(tag, vr)):
+            self.sequence = int(tag)
+            return True
         return False
+
+
+def _looks_like_sequence(tag: BaseTag, vr: str | None) -> bool:
+    """Whether an element of undefined length and no VR is a sequence by the dictionary."""
+    if vr is not None:
+        return vr == "UN"  # PS3.5 6.2.2
+    try:
+        return dictionary_VR(tag) == "SQ"
+    except KeyError:
+        return True  # if it is none, `sequence_at` finds no item there
 
 
 def locate_pixel_value(stream: BinaryIO, offset: int, encoding: Encoding) -> PixelValue | None:
@@ -117,7 +180,10 @@ def locate_pixel_value(stream: BinaryIO, offset: int, encoding: Encoding) -> Pix
 
 
 def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "big"]) -> int:
-    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter."""
+    """Walk the items (PS3.5 A.4) to the end of the sequence delimiter.
+
+    Some writers leave it out, or the end of it was cut off: then the value ends with the file, behind whole fragments.
+    """
     end, position = stream_size(stream), offset
     while True:
         stream.seek(position)
@@ -126,6 +192,8 @@ def _encapsulated_size(stream: BinaryIO, offset: int, order: Literal["little", "
         size = int.from_bytes(start[4:8], order)
         if len(start) == 8 and tag == _SEQUENCE_DELIMITER:
             return position + 8 - offset
+        if position > offset and _DELIMITER[order].startswith(start):
+            return end - offset
         if len(start) < 8 or tag != _ITEM or position + 8 + size > end:
             raise MalformedError(f"the encapsulated pixel value is damaged at offset {position} (PS3.5 A.4)")
         position += 8 + size

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from iomt_crypt.dicom.encoding import refuse_unsupported
+from iomt_crypt.dicom.parse import PixelValue
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.errors import MalformedError, UnsupportedError
@@ -26,6 +27,8 @@ SAMPLES, PHOTOMETRIC, PLANAR, FRAMES, ROWS, COLUMNS = (
 BITS_ALLOCATED = 0x00280100
 PIXEL_DATA = 0x7FE00010
 _MAX_SEALED_EXCESS = 1 << 24
+_UNIT_BYTES = 1 << 13  # what a unit costs besides its bytes: a call of the cipher takes as long as some kB
+_EMPTY_ITEMS_BYTES = 16  # an offset table with no entries and the sequence delimiter (PS3.5 A.4)
 _CELL_BITS = (1, 8, 16, 32, 64)
 _COLOUR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 
@@ -82,7 +85,7 @@ class PixelPlan:
 
 
 def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
-    """Decide the form; None for an object without pixels.
+    """Decide the form; None for an object without pixels, which may have an empty pixel element all the same.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
         Transfer syntax or Bits Allocated that is not handled.
     """
     refuse_unsupported(source.transfer_syntax_uid)
-    if source.pixel is None:
+    if source.pixel is None or _is_bare(source, source.pixel):
         return None
     declared = _declared_raster(source)
     size = source.pixel.size
@@ -107,8 +110,14 @@ def plan_pixels(source: Source, policy: Policy) -> PixelPlan | None:
         _require(size, declared.size_bytes * 2 // 3, declared)
         return _carrier(declared, size, policy)
     _require(size, declared.size_bytes, declared)
-    _limit(declared.size_bytes, policy, declared)
+    _limit(declared, size, policy)
     return PixelPlan("native", _written_as(declared), declared.size_bytes, size - declared.size_bytes)
+
+
+def _is_bare(source: Source, pixel: PixelValue) -> bool:
+    """Whether the pixel element is an empty one of an object that is no image, e.g. of a report."""
+    is_empty = pixel.size == 0 or (pixel.encapsulated and pixel.size <= _EMPTY_ITEMS_BYTES)
+    return is_empty and not source.number(ROWS) and not source.number(COLUMNS)
 
 
 def _declared_raster(source: Source) -> Raster:
@@ -139,7 +148,7 @@ def _carrier(declared: Raster, payload_bytes: int, policy: Policy) -> PixelPlan:
     raster = _written_as(declared)
     if payload_bytes - raster.size_bytes > _MAX_SEALED_EXCESS:
         raster = Raster(**{**vars(raster), "n_frames": ceil(payload_bytes * 8 / raster.frame_bits)})
-    _limit(raster.size_bytes, policy, declared)
+    _limit(raster, payload_bytes, policy)
     in_raster = min(payload_bytes, raster.size_bytes)
     return PixelPlan("carrier", raster, in_raster, payload_bytes - in_raster)
 
@@ -160,11 +169,20 @@ def _require(size: int, expected: int, declared: Raster) -> None:
         )
 
 
-def _limit(size: int, policy: Policy, declared: Raster) -> None:
-    if size > policy.max_pixel_bytes:
+def _limit(raster: Raster, payload_bytes: int, policy: Policy) -> None:
+    """Raise MalformedError where the raster is too large, for anything or for what there is to put into it."""
+    what = (
+        f"{raster.n_frames} frame(s) of {raster.rows} x {raster.columns} x {raster.samples} x {raster.bits} bit "
+        f"need {raster.size_bytes} bytes"
+    )
+    if raster.size_bytes > policy.max_pixel_bytes:
+        raise MalformedError(f"{what}, the limit is {policy.max_pixel_bytes}")
+    allowed = policy.allowed_bytes(payload_bytes)
+    n_units = raster.n_frames if raster.frame_bits % 8 == 0 else 1
+    if raster.size_bytes + n_units * _UNIT_BYTES > allowed:
         raise MalformedError(
-            f"{declared.n_frames} frame(s) of {declared.rows} x {declared.columns} x {declared.samples} x "
-            f"{declared.bits} bit need {size} bytes, the limit is {policy.max_pixel_bytes}"
+            f"{what} for {payload_bytes} bytes of pixels, the limit is {allowed} with {_UNIT_BYTES} for each unit",
+            hint="where the image is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
         )
 
 

@@ -18,10 +18,12 @@ from iomt_crypt.dicom.parse import MAX_HEADER_BYTES
 from iomt_crypt.dicom.pixel import PixelPlan, plan_pixels, units
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.source import Source
-from iomt_crypt.dicom.uid import MAX_UID_CHARACTERS, SOP_INSTANCE
+from iomt_crypt.dicom.uid import MAX_UID_CHARACTERS
 from iomt_crypt.errors import AlreadyEncryptedError, MalformedError
 from iomt_crypt.seal import SUITES, Epoch, Layout, ObjectKey, Record, Suite, seal_header
 
+_DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage (PS3.4 annex M)
+_DIRECTORY_RECORDS = 0x00041220
 _NO_PIXELS = Layout(0, 0, 8, 0)
 _MAX_SEALED_BYTES = MAX_HEADER_BYTES - (1 << 20)  # the record is read back as one element; the rest of it is small
 
@@ -106,10 +108,9 @@ def prepare(source: Source, *, epoch: Epoch, policy: Policy) -> Prepared:
     bulk.refuse_unsupported_bulk(source)
     plan = plan_pixels(source, policy)
     clear = clear_header(source, plan, policy)
-    if not clear.sop_instance_uid or not clear.sop_class_uid:
+    if not clear.sop_instance_uid or not clear.sop_class_uid or clear.sop_class_uid == _DIRECTORY:
         raise MalformedError(
-            "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing",
-            hint="a DICOMDIR is an index of a medium, not an object of its own; encrypt the files it names",
+            "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing", hint=_hint_of_missing(source)
         )
     if len(clear.sop_instance_uid) > MAX_UID_CHARACTERS or not clear.sop_instance_uid.isascii():
         raise MalformedError(
@@ -122,6 +123,12 @@ def prepare(source: Source, *, epoch: Epoch, policy: Policy) -> Prepared:
     if size > _MAX_SEALED_BYTES:
         raise MalformedError(f"header and tags need {size} bytes, the limit is {_MAX_SEALED_BYTES}")
     return Prepared(source, plan, clear, key, record)
+
+
+def _hint_of_missing(source: Source) -> str:
+    if source.sop_class_uid == _DIRECTORY or _DIRECTORY_RECORDS in source.header:
+        return "a DICOMDIR is an index of a medium, not an object of its own; encrypt the files it names"
+    return "neither the data set nor the file meta information says what the object is"
 
 
 def protect(source: Source, sink: BinaryIO, *, epoch: Epoch, policy: Policy) -> Protected:
@@ -153,7 +160,7 @@ def write(prepared: Prepared, sink: BinaryIO) -> Protected:
     return Protected(
         clear.sop_class_uid,
         clear.sop_instance_uid,
-        prepared.source.text(SOP_INSTANCE),
+        prepared.source.sop_instance_uid,
         clear.study_instance_uid,
         clear.series_instance_uid,
         record.form,
@@ -190,7 +197,7 @@ def _original(source: Source, plan: PixelPlan | None, clear: ClearHeader) -> Ori
         origin=source.origin,
         transfer_syntax_uid=source.transfer_syntax_uid,
         sop_class_uid=clear.sop_class_uid,
-        sop_instance_uid=source.text(SOP_INSTANCE),
+        sop_instance_uid=source.sop_instance_uid,
         head=source.head if plan or source.deflated is None else source.head + source.deflated,
         excess=_excess(source, plan),
         tail=source.tail,
@@ -206,8 +213,11 @@ def _original(source: Source, plan: PixelPlan | None, clear: ClearHeader) -> Ori
 
 
 def _excess(source: Source, plan: PixelPlan | None) -> bytes:
-    if plan is None or source.pixel is None or not plan.excess_bytes:
+    if source.pixel is None or (plan is not None and not plan.excess_bytes):
         return b""
+    if plan is None:  # items without content
+        source.stream.seek(source.pixel.offset)
+        return source.stream.read(source.pixel.size)
     if source.deflated is not None:
         return source.deflated[plan.payload_bytes :]
     source.stream.seek(source.pixel.offset + plan.payload_bytes)

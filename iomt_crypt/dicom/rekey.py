@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from iomt_crypt import __version__
 from iomt_crypt.dicom.locate import Location, locate_in
-from iomt_crypt.dicom.restore import Opened, frames, open_object, swap_words
-from iomt_crypt.dicom.source import read_file
+from iomt_crypt.dicom.restore import Opened, frames, open_object, swap, swapped_word
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.errors import AuthenticationError, MalformedError, NotEncryptedError
 from iomt_crypt.seal import SUITES, Epoch, Keyring, ObjectKey, Record, open_header, seal_header
 
@@ -97,7 +97,7 @@ def rotate(
     AuthenticationError
         Also when the result is not what it should be: a defect.
     """
-    opened = open_object(read_file(stream), keyring)
+    opened = open_object(read_sealed(stream), keyring)
     location = locate_in(opened.source)
     if location is None:
         raise NotEncryptedError("not encrypted by iomt-crypt")
@@ -126,7 +126,7 @@ def rotate(
 
 def authenticate(stream: BinaryIO, keyring: Keyring) -> None:
     """Open record, header and every frame, as `rotate` does before it encrypts them anew; the same errors."""
-    for _ in frames(open_object(read_file(stream), keyring)):
+    for _ in frames(open_object(read_sealed(stream), keyring)):
         pass
 
 
@@ -153,12 +153,12 @@ def _fresh_record(opened: Opened, key: ObjectKey, epoch: Epoch) -> Record:
 
 def _encrypt_frames(opened: Opened, record: Record, key: ObjectKey, sink: BinaryIO, plain: hashlib._Hash) -> Record:
     suite = SUITES[record.suite](key, record.layout, record.sop_instance_uid.encode("ascii"))
+    word_bytes = swapped_word(opened)
     tags = []
     for index, frame in enumerate(frames(opened)):
         plain.update(frame)
         tags.append(suite.seal(index, frame))
-        if not opened.source.encoding.little_endian:
-            swap_words(opened.source, frame)
+        swap(frame, word_bytes)
         sink.write(frame)
     return replace(record, tags=b"".join(tags))
 
@@ -176,20 +176,20 @@ def _pass_on(stream: BinaryIO, sink: BinaryIO, end: int | None) -> None:
 
 def _compare(opened: Opened, sink: BinaryIO, epoch: Epoch, before: bytes, look: Look) -> None:
     """Raise AuthenticationError unless the object in ``sink`` opens by ``epoch`` to what ``opened`` is."""
-    again = open_object(read_file(sink), Keyring.of_epoch(epoch))
+    again = open_object(read_sealed(sink), Keyring.of_epoch(epoch))
     after = hashlib.sha256()
+    word_bytes = swapped_word(again)
     for index, frame in enumerate(frames(again)):
         after.update(frame)
-        look(_stored(again, index), frame)
-    if after.digest() != before or again.original != opened.original or again.drift != opened.drift:
+        look(_stored(again, index, word_bytes), frame)
+    if after.digest() != before or again.original != opened.original:
         raise AuthenticationError
 
 
-def _stored(opened: Opened, index: int) -> memoryview:
+def _stored(opened: Opened, index: int, word_bytes: int) -> memoryview:
     """An encrypted frame as it stands in the file, in the byte order of the original."""
     source, size = opened.source, opened.record.layout.frame_bytes
     source.stream.seek((source.pixel.offset if source.pixel else 0) + index * size)
     frame = memoryview(bytearray(source.stream.read(size)))
-    if not source.encoding.little_endian:
-        swap_words(source, frame)
+    swap(frame, word_bytes)
     return frame

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from iomt_crypt.dicom import block
-from iomt_crypt.dicom.drift import Drift, find_drift, merge
+from iomt_crypt.dicom.drift import Drift, compare, merge
 from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.original import Original
-from iomt_crypt.dicom.source import Source, read_file
+from iomt_crypt.dicom.parse import raw_value
+from iomt_crypt.dicom.salvage import read_sealed
+from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SOP_INSTANCE
 from iomt_crypt.errors import (
     AuthenticationError,
@@ -21,8 +24,10 @@ from iomt_crypt.errors import (
     NotEncryptedError,
     UnsupportedError,
 )
-from iomt_crypt.seal import SUITES, Keyring, ObjectKey, Record, open_header
+from iomt_crypt.foreign_text import shown_uid
+from iomt_crypt.seal import SUITES, Keyring, ObjectKey, Record, Suite, open_header
 
+_WORDS = (2, 1, 4, 8)  # bytes of a word of OW, OB, OF, OD; the most frequent first
 Headers = Literal["merged", "original", "strict"]
 
 
@@ -31,9 +36,13 @@ class Restored:
     """What was restored.
 
     changed
-        names of the clear header's elements that were changed since encryption
+        names of the clear header's elements that were changed since encryption, as far as it was compared
     applied
         whether patient- and study-level changes were carried into the restored object
+    compared
+        whether all of the clear header was compared with what was written; never with ``headers="original"``
+    remark
+        what could not be compared or applied, and why, without values; else empty
     """
 
     sop_class_uid: str
@@ -43,6 +52,8 @@ class Restored:
     suite: str
     changed: tuple[str, ...]
     applied: bool
+    compared: bool = True
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,10 @@ class Opened:
     record: Record
     key: ObjectKey
     original: Original
-    drift: Drift
+
+    def drift(self) -> Drift:
+        """What was changed in the clear header, as far as it can be compared. Raises nothing."""
+        return compare(self.original, self.source)
 
 
 def read_record(source: Source) -> Record:
@@ -76,7 +90,7 @@ def read_record(source: Source) -> Record:
 
 
 def open_object(source: Source, keyring: Keyring) -> Opened:
-    """Authenticate record and header of an encrypted object.
+    """Authenticate record and header of an encrypted object; of the clear header nothing but these is looked at.
 
     Raises
     ------
@@ -87,7 +101,7 @@ def open_object(source: Source, keyring: Keyring) -> Opened:
     record.check(key)
     original = Original.unpack(open_header(key, record.sealed))
     _check_pixel_element(source, record)
-    return Opened(source, record, key, original, find_drift(original, source))
+    return Opened(source, record, key, original)
 
 
 def _check_pixel_element(source: Source, record: Record) -> None:
@@ -104,53 +118,80 @@ def _check_pixel_element(source: Source, record: Record) -> None:
 
 def frames(opened: Opened) -> Iterator[memoryview]:
     """Decrypted units, each in the same buffer. Raises AuthenticationError before the first byte of a false one."""
-    record, source = opened.record, opened.source
-    if source.pixel is None:
-        return
-    suite = SUITES[record.suite](opened.key, record.layout, record.sop_instance_uid.encode("ascii"))
-    buffer = memoryview(bytearray(record.layout.frame_bytes))
-    for index in range(record.layout.n_frames):
-        source.stream.seek(source.pixel.offset + index * record.layout.frame_bytes)
-        if source.stream.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
-            raise AuthenticationError
-        if not source.encoding.little_endian:
-            swap_words(source, buffer)
-        suite.open(index, buffer, record.tag(index))
+    word_bytes = swapped_word(opened)
+    suite = _suite(opened)
+    buffer = memoryview(bytearray(opened.record.layout.frame_bytes))
+    for index in range(opened.record.layout.n_frames):
+        _open_frame(opened, suite, index, buffer, word_bytes)
         yield buffer
 
 
-def swap_words(source: Source, buffer: memoryview) -> None:
-    """An archive that converted the object to big endian swapped OW, OF and OD values (PS3.5 7.3)."""
-    bits = {0x7FE00008: 32, 0x7FE00009: 64}.get(source.pixel.tag if source.pixel else 0) or source.number(0x00280100)
-    if bits and bits > 8:
-        word = 2 if source.pixel and source.pixel.tag == 0x7FE00010 else bits // 8
-        np.frombuffer(buffer, dtype=f"u{word}").byteswap(inplace=True)
+def _suite(opened: Opened) -> Suite:
+    record = opened.record
+    return SUITES[record.suite](opened.key, record.layout, record.sop_instance_uid.encode("ascii"))
+
+
+def _open_frame(opened: Opened, suite: Suite, index: int, buffer: memoryview, word_bytes: int) -> None:
+    source = opened.source
+    if source.pixel is None:
+        raise AuthenticationError
+    source.stream.seek(source.pixel.offset + index * len(buffer))
+    if source.stream.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
+        raise AuthenticationError
+    swap(buffer, word_bytes)
+    suite.open(index, buffer, opened.record.tag(index))
+
+
+def swapped_word(opened: Opened) -> int:
+    """Size in bytes of the words that an archive swapped when it converted the pixels to big endian (PS3.5 7.3).
+
+    1 where nothing was swapped. Which VR the archive took them for (OB, OW, OF, OD) is asked of the first frame
+    itself: the header of the converted object is in nobody's trust.
+    """
+    layout = opened.record.layout
+    if opened.source.encoding.little_endian or not layout.n_frames:
+        return 1
+    suite, buffer = _suite(opened), memoryview(bytearray(layout.frame_bytes))
+    for word_bytes in _WORDS:
+        if layout.frame_bytes % word_bytes == 0:
+            with suppress(AuthenticationError):
+                _open_frame(opened, suite, 0, buffer, word_bytes)
+                return word_bytes
+    raise AuthenticationError
+
+
+def swap(buffer: memoryview, word_bytes: int) -> None:
+    """Swap the bytes of each word of ``buffer``, in place."""
+    if word_bytes > 1:
+        np.frombuffer(buffer, dtype=f"u{word_bytes}").byteswap(inplace=True)
 
 
 def restore(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
     """Decrypt the file ``stream`` into ``sink``; see `restore_source`."""
-    return restore_source(read_file(stream), sink, keyring=keyring, headers=headers)
+    return restore_source(read_sealed(stream), sink, keyring=keyring, headers=headers)
 
 
 def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
     """Decrypt ``source`` into ``sink``.
 
     ``headers``: ``"merged"`` carries patient- and study-level corrections that an archive made into the restored
-    object, ``"original"`` ignores all changes, ``"strict"`` refuses any. A file comes back as the file it was; an
-    object from the network as a Part 10 file around its data set as sent.
+    object, all of them or none, ``"original"`` looks at no change, ``"strict"`` refuses any. A clear header that cannot
+    be compared, or corrections that cannot be written, are a remark on the restored original; only ``"strict"`` refuses
+    them. A file comes back as the file it was; an object from the network as a Part 10 file around its data set.
 
     Raises
     ------
     NotEncryptedError, NoMatchingIdentityError, AuthenticationError, UnsupportedError
     HeaderDriftError
-        ``strict`` and something changed; ``merged`` and the SOP Instance UID changed.
+        ``strict`` and something changed, or could not be compared; ``merged`` and the clear header is that of another
+        SOP instance.
         Whatever is in the sink after an error is incomplete; throw it away.
     """
     if headers not in ("merged", "original", "strict"):
         raise ConfigurationError(f"headers {headers!r} is unknown", hint="one of: merged, original, strict")
     opened = open_object(source, keyring)
-    original, drift = opened.original, opened.drift
-    head = _head(opened, headers)
+    original = opened.original
+    head, drift, remark = _head(opened, headers)
     if original.origin == "network":
         sink.write(file_meta(original.sop_class_uid, original.sop_instance_uid, original.transfer_syntax_uid))
     sink.write(head)
@@ -165,25 +206,58 @@ def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers:
         original.transfer_syntax_uid,
         original.origin,
         opened.record.suite,
-        drift.changed,
+        drift.changed if drift else (),
         head != original.head,
+        drift is not None and not drift.obstacle,
+        remark,
     )
 
 
-def _head(opened: Opened, headers: Headers) -> bytes:
-    drift, original = opened.drift, opened.original
-    if headers == "original" or not drift.changed:
-        return original.head
+def _head(opened: Opened, headers: Headers) -> tuple[bytes, Drift | None, str]:
+    """The head to restore, the drift where it was looked at, and what could not be compared or applied."""
+    original = opened.original
+    if headers == "original":
+        return original.head, None, ""
+    drift = opened.drift()
     if headers == "strict":
+        _require_unchanged(drift)
+        return original.head, drift, ""
+    if not _is_same_instance(opened):
+        return original.head, drift, drift.obstacle or "nothing was applied: the clear header has no SOP Instance UID"
+    if not drift.corrections:
+        return original.head, drift, drift.obstacle
+    try:
+        return merge(original, drift), drift, drift.obstacle
+    except HeaderDriftError as error:
+        remark = str(error)
+    except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
+        remark = type(error).__name__
+    return original.head, drift, f"no correction was applied: {remark}"
+
+
+def _require_unchanged(drift: Drift) -> None:
+    hint = "--headers original restores the object as it was"
+    if drift.changed:
+        raise HeaderDriftError(f"the clear header was changed since encryption: {', '.join(drift.changed)}", hint=hint)
+    if drift.obstacle:
+        raise HeaderDriftError(drift.obstacle, hint=hint)
+
+
+def _is_same_instance(opened: Opened) -> bool:
+    """Whether the clear header says that it is the record's; False where it says nothing that can be read.
+
+    Raises
+    ------
+    HeaderDriftError
+        It is another object's: its patient must not be put on this image.
+    """
+    value, expected = raw_value(opened.source.header, SOP_INSTANCE), opened.record.sop_instance_uid
+    found = value.decode("ascii", "replace").strip(" \0")
+    if not found or opened.source.damage:
+        return False
+    if found != expected:
         raise HeaderDriftError(
-            f"the clear header was changed since encryption: {', '.join(drift.changed)}",
+            f"the clear header says SOP Instance UID {shown_uid(found)}, the record belongs to {expected}",
             hint="--headers original restores the object as it was",
         )
-    if opened.source.text(SOP_INSTANCE) != opened.record.sop_instance_uid:
-        # The clear header may be another object's: its patient must not be put on this image.
-        raise HeaderDriftError(
-            f"the clear header says SOP Instance UID {opened.source.text(SOP_INSTANCE)}, "
-            f"the record belongs to {opened.record.sop_instance_uid}",
-            hint="--headers original restores the object as it was",
-        )
-    return merge(original, drift) if drift.corrections else original.head
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from iomt_crypt.dicom.encoding import Encoding, default_transfer_syntax, encoding_of, inflate, is_deflated
@@ -21,7 +21,11 @@ from iomt_crypt.dicom.parse import (
     raw_value,
     read_elements,
 )
+from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.errors import MalformedError, NotDicomError
+from iomt_crypt.foreign_text import is_uid
+
+_DEFAULT = Policy()
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Source:
         the encoded elements of head and tail, without the pixel element
     header
         the same, parsed to raw elements
+    media
+        SOP class and instance that the file meta information names (0002,0002), (0002,0003); empty where it does not
+    damage
+        why no more than the record and the pixels of an encrypted object could be found (`iomt_crypt.dicom.salvage`);
+        else empty
     """
 
     stream: BinaryIO
@@ -52,6 +61,18 @@ class Source:
     header: Header
     pixel: PixelValue | None
     deflated: bytes | None = None
+    media: tuple[str, str] = ("", "")
+    damage: str = ""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Of the data set; of the file meta information where the data set does not say it."""
+        return self.text(0x00080016) or self.media[0]
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Of the data set; of the file meta information where the data set does not say it."""
+        return self.text(0x00080018) or self.media[1]
 
     def text(self, tag: int) -> str:
         """First value of an element with an ASCII value (UI, CS, IS); empty when absent."""
@@ -76,20 +97,25 @@ class FileParts:
     has_meta: bool
 
 
-def read_file(stream: BinaryIO) -> Source:
+def read_file(stream: BinaryIO, *, policy: Policy = _DEFAULT) -> Source:
     """Parse a file, with or without preamble and file meta information (PS3.10 7).
+
+    ``policy`` says how much a deflated data set may be inflated to.
 
     Raises
     ------
     NotDicomError, MalformedError
     """
     meta, offset = _read_meta(stream)
-    return _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file")
+    source = _read(stream, offset, _meta_text(meta, 0x00020010) or None, "file", policy)
+    return replace(source, media=(_meta_uid(meta, 0x00020002), _meta_uid(meta, 0x00020003)))
 
 
-def read_network(data: bytes | bytearray | memoryview, *, transfer_syntax_uid: str) -> Source:
-    """Parse a data set as it was received by C-STORE, in the negotiated transfer syntax."""
-    return _read(io.BytesIO(data), 0, transfer_syntax_uid, "network")
+def read_network(
+    data: bytes | bytearray | memoryview, *, transfer_syntax_uid: str, policy: Policy = _DEFAULT
+) -> Source:
+    """Parse a data set as it was received by C-STORE, in the negotiated transfer syntax; see `read_file`."""
+    return _read(io.BytesIO(data), 0, transfer_syntax_uid, "network", policy)
 
 
 def split_file(stream: BinaryIO) -> FileParts:
@@ -107,14 +133,39 @@ def split_file(stream: BinaryIO) -> FileParts:
     return FileParts(offset, syntax, sop_class, sop_instance, has_meta=bool(meta))
 
 
-def _read(stream: BinaryIO, offset: int, transfer_syntax_uid: str | None, origin: Literal["file", "network"]) -> Source:
+def dataset_of(stream: BinaryIO) -> tuple[BinaryIO, int, str | None]:
+    """The data set of a file, inflated: a stream, where it begins there, and its transfer syntax where that is said.
+
+    Where group 0002 is damaged, or says deflated of what is not, it is the whole file.
+    """
+    try:
+        meta, offset = _read_meta(stream)
+    except MalformedError:
+        return stream, 0, None
+    syntax = _meta_text(meta, 0x00020010) or None
+    if not is_deflated(syntax):
+        return stream, offset, syntax
+    stream.seek(offset)
+    try:
+        return io.BytesIO(inflate(stream.read())), 0, syntax
+    except MalformedError:
+        return stream, 0, None
+
+
+def _read(
+    stream: BinaryIO,
+    offset: int,
+    transfer_syntax_uid: str | None,
+    origin: Literal["file", "network"],
+    policy: Policy,
+) -> Source:
     stream.seek(0)
     prefix = stream.read(offset)
     deflated = None
     start = offset
     if is_deflated(transfer_syntax_uid):
         deflated = stream.read()
-        stream, start = io.BytesIO(inflate(deflated)), 0
+        stream, start = io.BytesIO(inflate(deflated, policy.allowed_bytes(len(deflated)))), 0
     stream.seek(start)
     encoding = encoding_of(transfer_syntax_uid, stream.read(8))
     header = read_elements(stream, start, encoding, stop=PIXEL_TAGS)
@@ -173,6 +224,12 @@ def _plausible_start(start: bytes) -> bool:
 
 def _meta_text(meta: Header, tag: int) -> str:
     return raw_value(meta, tag).decode("ascii", "replace").strip(" \0")
+
+
+def _meta_uid(meta: Header, tag: int) -> str:
+    """The UID there; empty where there is something else."""
+    text = _meta_text(meta, tag)
+    return text if is_uid(text) else ""
 
 
 def _read_tail(stream: BinaryIO, encoding: Encoding) -> tuple[bytes, Header]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from iomt_crypt.errors import MalformedError
+
 SOP_INSTANCE, SERIES, STUDY = 0x00080018, 0x0020000E, 0x0020000D
 REFERENCED_CLASS = 0x00081150
 MAX_UID_CHARACTERS = 64  # PS3.5 9.1
+_MAX_REFERENCES = 1 << 20  # of one object: a reference of two bytes becomes one of 45, and takes 2 microseconds
 
 # Elements whose value is the UID of an instance or a series, at any depth
 REFERENCES = frozenset(
@@ -35,6 +38,7 @@ class UidMap:
     def __init__(self, site_key: bytes | None, keep: frozenset[str] = frozenset()) -> None:
         self._site_key = site_key
         self._keep = keep
+        self._n_references = 0
 
     def derive(self, uid: str) -> str:
         """``2.25.`` and a UUID (PS3.5 B.2) of version 8 (RFC 9562), its free bits from HMAC-SHA-256 of ``uid``."""
@@ -46,10 +50,19 @@ class UidMap:
         return f"2.25.{int.from_bytes(digest, 'big')}"
 
     def derive_value(self, value: bytes, referenced_class: str) -> bytes:
-        """Value of a reference element, one or several UIDs; unchanged when it points at no stored instance."""
+        """Value of a reference element, one or several UIDs; unchanged when it points at no stored instance.
+
+        Raises
+        ------
+        MalformedError
+            With those before there are more than a million.
+        """
         stored = referenced_class.startswith(_STORAGE_ROOT) and not referenced_class.startswith(_STEP_ROOTS)
         if referenced_class.startswith(_STANDARD_ROOT) and not stored:
             return value
+        self._n_references += value.count(b"\\") + 1
+        if self._n_references > _MAX_REFERENCES:
+            raise MalformedError(f"the object refers to more than {_MAX_REFERENCES} instances")
         uids = value.decode("ascii", "replace").strip(" \0").split("\\")
         return encode_uid("\\".join(self.derive(uid.strip(" \0")) for uid in uids))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
+from iomt_crypt.node.acceptance import try_storage
 from iomt_crypt.node.client import Client, Timeouts
 from iomt_crypt.node.config import NodeConfig
 from iomt_crypt.node.destination import open_destination
@@ -34,7 +35,7 @@ class Finding:
 
 
 def check(config: NodeConfig) -> Iterator[Finding]:
-    """Try keys, spool, port and destination, one after the other; yield what was found."""
+    """Try keys, spool, port, destination and what it takes, one after the other; yield what was found."""
     checks: dict[str, Callable[[NodeConfig], str]] = {
         "cipher": _cipher,
         "checks": _checks,
@@ -50,6 +51,8 @@ def check(config: NodeConfig) -> Iterator[Finding]:
             if name == "recipients":
                 yield from _advice(config)
                 yield from _open_files(config)
+            if name == "destination":
+                yield from _storage(config)
         except IomtCryptError as error:
             yield Finding(name, False, str(error), error.hint)
         except OSError as error:
@@ -156,13 +159,37 @@ def _destination(config: NodeConfig) -> str:
         open_destination(destination.plugin).close()
         return f"plug-in {destination.plugin.partition(':')[0]} can be opened"
     configure_pynetdicom()
-    client = Client(
-        destination.peer,
-        calling_ae_title=destination.calling_ae_title or config.node.ae_title,
-        timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
-    )
+    client = _client(config)
     try:
         client.echo()
     finally:
         client.release()
     return f"{destination.peer} answered the C-ECHO"
+
+
+def _storage(config: NodeConfig) -> Iterator[Finding]:
+    """Would the archive take the objects? A class that came in before and is refused fails, a likely one warns."""
+    if config.destination.plugin is not None:
+        return
+    client = _client(config)
+    try:
+        found = try_storage(client, Spool(config.spool.folder))
+    finally:
+        client.release()
+    text = f"{config.destination.peer} {found}"
+    if found.seen or not (found.explicit or found.implicit):
+        yield Finding(
+            "storage", False, text, "objects of these classes fail: the archive's configuration names what it takes"
+        )
+    else:
+        hint = "objects of these classes would fail; no matter if none come" if found.refused else ""
+        yield Finding("storage", True, text, hint, warning=bool(found.refused))
+
+
+def _client(config: NodeConfig) -> Client:
+    destination = config.destination
+    return Client(
+        destination.peer,
+        calling_ae_title=destination.calling_ae_title or config.node.ae_title,
+        timeouts=Timeouts(destination.connect_seconds, destination.answer_seconds),
+    )

@@ -1,26 +1,29 @@
-"""Entry point of the node's two processes: ``python -m iomt_crypt.node.child receiver|forwarder READ_FD WRITE_FD``.
+"""Entry point of the node's processes: ``python -m iomt_crypt.node.child ROLE READ_FD WRITE_FD PULSE_FD``.
+
+``ROLE`` is receiver or forwarder.
 
 The first line on stdin is the configuration as JSON. After it stdin is a lifeline: when it ends, the supervisor is
-gone, and so goes the child; a byte on it means that keys are to be read again. The descriptors are the ends of the pipe
-by which the receiver wakes the forwarder.
+gone, and so goes the child; a byte on it means that keys are to be read again. The first two descriptors are the ends
+of the pipe by which the receiver wakes the forwarder, the third is where the child says that it makes progress.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
 import os
 import signal
 import sys
 import threading
-import time
-import warnings
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
 from iomt_crypt.errors import ConfigurationError, IomtCryptError, KeyMaterialError, KnownAnswerError
 from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.log_output import configure_logging, end_when_thread_fails, leave, log_unexpected
+from iomt_crypt.node.pulse import Pulse
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
@@ -35,18 +38,8 @@ _log = logging.getLogger("iomt_crypt.node.child")
 EXIT_CANNOT_START = 3
 """The cause is in the configuration or the machine: starting again would not help."""
 
-
-def configure_logging(level: str) -> None:
-    """Log to stderr from ``level`` on, in UTC.
-
-    Nothing of pydicom: it quotes the values it complains about, in its log and in its warnings.
-    """
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    warnings.simplefilter("ignore")
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s", force=True
-    )
+_LOOP_S = 60.0  # the receiver's main thread looks around this often
+_STALL_S = 120.0
 
 
 _MODULES = {"receiver": ("receiver", "intake", "recipient", "recovery"), "forwarder": ("forwarder",)}
@@ -58,13 +51,23 @@ class Lifeline:
     def __init__(self, wake: Wake) -> None:
         # A plain flag and a pipe, no threading.Event: its lock is not safe in a signal handler.
         self._ended = False
+        self._at_work = False
         self._reload = False
         self._wake = wake
         wake.on_signal()
-        signal.signal(signal.SIGTERM, lambda *_: self._end())
+        signal.signal(signal.SIGTERM, lambda *_: self._on_stop())
         # Ctrl-C and the end of a terminal go to the whole process group; the supervisor decides what they mean.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+
+    def begin(self) -> None:
+        """From now on there may be something in hand; before it, a signal ends the process where it is."""
+        self._at_work = True
+
+    def _on_stop(self) -> None:
+        if not self._at_work:
+            os._exit(0)
+        self._end()
 
     def ended(self) -> bool:
         """Whether it is time to stop."""
@@ -91,6 +94,8 @@ class Lifeline:
         while os.read(0, 1):
             self._reload = True
             self._wake.call()
+        if not self._at_work:
+            os._exit(0)
         self._end()
 
     def _end(self) -> None:
@@ -98,7 +103,7 @@ class Lifeline:
         self._wake.call()
 
 
-def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) -> None:
+def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake, pulse: Pulse) -> None:
     """Run the receiver until the lifeline ends; ``forwarder`` is called after each object."""
     from iomt_crypt.checks.answer import check_answers
     from iomt_crypt.cipher import warm_up
@@ -108,7 +113,7 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     from iomt_crypt.node.receiver import Receiver
     from iomt_crypt.node.recipient import RecipientList, escrow_advice
     from iomt_crypt.node.recovery import adopt
-    from iomt_crypt.seal import load_or_create_site_key
+    from iomt_crypt.node.site_key import load_site_key
 
     keys, spool, journal = config.keys, _spool(config), _journal(config)
     recipients = RecipientList(keys.recipients)
@@ -120,13 +125,14 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     )
     if advice := escrow_advice(epochs.recipients):
         _log.warning("%s (hint: %s)", *advice)
-    site_key = load_or_create_site_key(keys.site_key)
-    policy = Policy(suite=config.policy.suite, uids=config.policy.uids, site_key=site_key)
+    site_key = load_site_key(keys.site_key, spool, accept_new=keys.new_site_key)
+    policy = Policy(**config.policy.model_dump(), site_key=site_key)
     adopt(spool, journal)
     # The first image must not wait for the compiler while its sender's time-out runs.
     warm_up()
     intake = Intake(spool=spool, journal=journal, epochs=epochs, policy=policy, wake=forwarder.call)
     receiver = Receiver(config, intake)
+    lifeline.begin()
     port = receiver.start()
     node = config.node
 
@@ -145,7 +151,9 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake) 
     while not lifeline.ended():
         if lifeline.reload_wanted():
             reload.set()
-        own.wait(60.0)
+        pulse.promise(_LOOP_S + _STALL_S)
+        own.wait(_LOOP_S)
+    pulse.promise(node.grace_seconds + _STALL_S)
     receiver.close(grace_s=node.grace_seconds * 0.8)
 
 
@@ -163,13 +171,15 @@ def _watch_keys(epochs: EpochSource, reload: threading.Event) -> None:
         epochs.look(reload=asked)
 
 
-def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake) -> None:
+def forward(config: NodeConfig, lifeline: Lifeline, wake: Wake, pulse: Pulse) -> None:
     """Run the forwarder until the lifeline ends."""
     from iomt_crypt.node.forwarder import Forwarder
     from iomt_crypt.node.transport import configure_pynetdicom
 
     configure_pynetdicom()
-    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config), guard=_guard(config))
+    guard = _guard(config)
+    forwarder = Forwarder(config, spool=_spool(config), journal=_journal(config), guard=guard, promise=pulse.promise)
+    lifeline.begin()
     forwarder.recover()
     forwarder.run(stop=lifeline.ended, wait=wake.wait)
 
@@ -193,8 +203,11 @@ def _journal(config: NodeConfig) -> Journal:
     return Journal(_spool(config).journal_path)
 
 
-def main(role: str, shared: Wake) -> int:
+def main(role: str, shared: Wake, pulse: Pulse) -> int:
     """Run one of the two processes; return its exit status."""
+    # The supervisor asks a process that hangs where it is, before it ends it.
+    faulthandler.register(signal.SIGUSR1, chain=False)
+    end_when_thread_fails("keys", "lifeline", "listener")
     own = Wake.create() if role == "receiver" else shared
     lifeline = Lifeline(own)
     # The slow imports come before the configuration is read: the supervisor prepares the journal meanwhile.
@@ -204,14 +217,17 @@ def main(role: str, shared: Wake) -> int:
         config = lifeline.read_config()
         configure_logging(config.node.log_level)
         if role == "receiver":
-            receive(config, lifeline, own, shared)
+            receive(config, lifeline, own, shared, pulse)
         else:
-            forward(config, lifeline, shared)
+            forward(config, lifeline, shared, pulse)
     except (ConfigurationError, KeyMaterialError, KnownAnswerError) as error:
         _report(error)
         return EXIT_CANNOT_START
     except IomtCryptError as error:
         _report(error)
+        return 1
+    except Exception as error:  # noqa: BLE001 - it ends the process, and the supervisor starts another one
+        log_unexpected(error)
         return 1
     return 0
 
@@ -221,7 +237,5 @@ def _report(error: IomtCryptError) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1], Wake(int(sys.argv[2]), int(sys.argv[3])))
-    logging.shutdown()
     # Not sys.exit: a reactor thread of an association that hangs in the kernel must not keep the process.
-    os._exit(code)
+    leave(main(sys.argv[1], Wake(int(sys.argv[2]), int(sys.argv[3])), Pulse(int(sys.argv[4]))))

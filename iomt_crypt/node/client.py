@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dsutils import split_dataset
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationSocket
 
-from iomt_crypt.errors import NetworkError, UnsupportedError
-from iomt_crypt.node import status
+from iomt_crypt.dicom import FileParts
+from iomt_crypt.dicom.implicit import implicit_dataset
+from iomt_crypt.errors import MalformedError, NetworkError, UnsupportedError
+from iomt_crypt.foreign_text import printable, shown_uid
+from iomt_crypt.node import command, status
+from iomt_crypt.node.context import MAX_CONTEXTS, Context, ContextResults, alternatives, proposed
+from iomt_crypt.node.exchange import Answer, Exchange
 from iomt_crypt.node.peer import Peer
-from iomt_crypt.node.transport import EventSocket
+from iomt_crypt.node.transport import EventSocket, abort_if_open
 
-MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context identifiers are the odd numbers 1 to 255
 _BYTES_PER_SECOND = 1_000_000  # the slowest link that is still waited for
-
+_CHUNK_BYTES = 1 << 20
 _MAX_PDU_BYTES = 131_072
-
-Context = tuple[str, str]
-"""SOP Class UID and Transfer Syntax UID."""
+_LOW = 0x0002  # priority, PS3.7 9.3.1.1
+_VERIFICATION: Context = (str(Verification), str(ImplicitVRLittleEndian))
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,20 @@ class Client:
             (evt.EVT_ESTABLISHED, _do_without_reactor),
         ]
         self._association: Association | None = None
-        # Contexts asked for, oldest use first; they stay over re-negotiation, so that mixed studies settle.
+        self._exchange = Exchange(peer)
+        # Contexts asked for, latest use first; they stay over re-negotiation, so that mixed studies settle.
         self._wanted: dict[Context, None] = {}
-        self._accepted: frozenset[Context] = frozenset()
+        self._accepted: dict[Context, int] = {}
 
     @property
     def is_open(self) -> bool:
-        """Whether the association stands, as far as is known."""
-        return self._association is not None and _stands(self._association)
+        """Whether the association stands, as far as is known; one in which the peer spoke unasked is ended here."""
+        if self._association is None or not _stands(self._association):
+            return False
+        if self._exchange.is_disturbed:
+            self._exchange.end("said something that nobody asked")
+            return False
+        return True
 
     def open(self, contexts: Iterable[Context]) -> None:
         """Have an association with these contexts (at most 127) proposed; re-negotiate when some are missing.
@@ -84,20 +94,20 @@ class Client:
         if self.is_open and wanted.keys() <= self._wanted.keys():
             return
         self.release()
-        for context in wanted:
-            self._wanted.pop(context, None)
-        self._wanted |= wanted
-        while len(self._wanted) > MAX_CONTEXTS - 1:
-            self._wanted.pop(next(iter(self._wanted)))
+        self._wanted = proposed([*wanted, *self._wanted], limit=MAX_CONTEXTS - 1)
         # Verification is in every association: it keeps one alive in which all storage contexts are refused, so that
         # "does not take this class" and "does not answer" can be told apart.
-        proposed = [build_context(*context) for context in self._wanted]
-        self._association = self.associate([*proposed, build_context(Verification)])
-        _prefer_exact_contexts(self._association)
-        self._accepted = frozenset(
-            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-            for context in self._association.accepted_contexts
+        self._exchange = Exchange(self.peer)
+        association = self.associate(
+            [build_context(*context) for context in (*self._wanted, _VERIFICATION)], handlers=self._exchange.handlers
         )
+        self._exchange.begin(association)
+        self._association = association
+        self._accepted = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])): context.context_id or 0
+            for context in association.accepted_contexts
+            if context.as_scu
+        }
 
     def associate(
         self, contexts: list[PresentationContext], *, roles: list[Any] | None = None, handlers: list[Any] | None = None
@@ -109,6 +119,7 @@ class Client:
         NetworkError
             When the peer cannot be reached, refuses, or accepts none of the contexts.
         """
+        results = ContextResults()
         try:
             association = self._entity.associate(
                 self.peer.host,
@@ -117,7 +128,7 @@ class Client:
                 ae_title=self.peer.ae_title,
                 ext_neg=roles,
                 max_pdu=_MAX_PDU_BYTES,
-                evt_handlers=[*self._handlers, *(handlers or [])],
+                evt_handlers=[*self._handlers, results.handler, *(handlers or [])],
             )
         except OSError as error:
             # A host name that does not resolve, or no free local port.
@@ -125,7 +136,10 @@ class Client:
                 f"{self.peer} cannot be reached: {error.strerror}", hint="check the host name"
             ) from error
         if association.is_established:
-            return association
+            results.reject_odd(association)
+            if association.accepted_contexts:
+                return association
+            abort_if_open(association)
         raise self._not_established(association)
 
     def _not_established(self, association: Association) -> NetworkError:
@@ -150,8 +164,12 @@ class Client:
         return context in self._wanted and self.is_open
 
     def accepts(self, context: Context) -> bool:
-        """Whether the peer accepted this context in the present association."""
-        return context in self._accepted
+        """Whether an object of ``context`` can be sent in the present association."""
+        return self.context_for(context) is not None
+
+    def context_for(self, context: Context) -> Context | None:
+        """The context in which an object of ``context`` would be sent; None when the peer takes it in none."""
+        return next((other for other in alternatives(context) if other in self._accepted), None)
 
     def echo(self) -> None:
         """Verify that the peer answers (C-ECHO, PS3.7 9.1.5).
@@ -162,50 +180,67 @@ class Client:
             When it does not.
         """
         self.open(())
-        answer = self._established().send_c_echo()
-        if "Status" not in answer:
-            raise NetworkError(f"{self.peer} did not answer the C-ECHO")
-        if answer.Status != status.SUCCESS:
-            raise NetworkError(f"{self.peer} answered the C-ECHO with status 0x{answer.Status:04X}")
+        if _VERIFICATION not in self._accepted:
+            raise NetworkError(f"{self.peer} does not take the C-ECHO")
+        asked: dict[int, int | str] = {
+            command.COMMAND_FIELD: command.C_ECHO_RQ,
+            command.AFFECTED_SOP_CLASS: _VERIFICATION[0],
+        }
+        answer = self._request(_VERIFICATION, asked, None, self._timeouts.answer_s)
+        if answer.status != status.SUCCESS:
+            raise NetworkError(f"{self.peer} answered the C-ECHO with status 0x{answer.status:04X}")
 
-    def store(self, path: Path, context: Context, *, message_id: int = 1) -> tuple[int, str]:
-        """Send the data set of a Part 10 file as it lies there; return status and Error Comment of the answer.
+    def store(self, path: Path, parts: FileParts | None = None) -> tuple[int, str]:
+        """Send the data set of a file; return status and Error Comment of the peer's answer to it.
 
-        The file's meta information names SOP class and instance, and must have the transfer syntax of ``context``.
+        It goes as it lies there, or in Implicit VR Little Endian where the peer does not take it as it is
+        (`context_for`). ``parts`` says what the file is; None: its meta information does.
 
         Raises
         ------
         UnsupportedError
-            When the peer did not accept ``context``.
+            When the peer takes it in no context.
+        MalformedError
+            When a UID is none, or the data set cannot be converted.
         NetworkError
-            When the association was lost before the answer: whether the peer has the object is not known.
+            When the association was lost before the answer, or the answer was not one to this very object: whether
+            the peer has it is not known.
         """
-        if not self.accepts(context):
-            raise UnsupportedError(
-                f"{self.peer} does not accept SOP class {UID(context[0]).name} in {UID(context[1]).name}"
-            )
-        association = self._established()
-        association.dimse_timeout = self._timeouts.answer_s + path.stat().st_size / _BYTES_PER_SECOND
-        try:
-            answer = association.send_c_store(path, msg_id=message_id)
-        except (RuntimeError, ValueError) as error:
-            # No association any more, or its contexts are gone with it.
-            self.release()
-            raise NetworkError(f"{self.peer} closed the association") from error
-        if "Status" not in answer:
-            self.release()
-            raise NetworkError(f"{self.peer} gave no answer to the object: association lost or time-out")
-        return int(answer.Status), str(answer.get("ErrorComment", ""))
+        parts = parts or _parts(path)
+        context = (parts.sop_class_uid, parts.transfer_syntax_uid)
+        used = self.context_for(context)
+        if used is None:
+            syntaxes = " or ".join(shown_name(syntax) for _, syntax in alternatives(context))
+            raise UnsupportedError(f"{self.peer} does not accept SOP class {shown_name(context[0])} in {syntaxes}")
+        if not parts.sop_instance_uid.isascii() or not parts.sop_class_uid.isascii():
+            raise MalformedError("SOP Class or SOP Instance UID has characters no UID may have (PS3.5 9.1)")
+        asked: dict[int, int | str] = {
+            command.COMMAND_FIELD: command.C_STORE_RQ,
+            command.AFFECTED_SOP_CLASS: parts.sop_class_uid,
+            command.PRIORITY: _LOW,
+            command.AFFECTED_SOP_INSTANCE: parts.sop_instance_uid,
+        }
+        with path.open("rb") as stream:
+            limit_s = self._timeouts.answer_s + path.stat().st_size / _BYTES_PER_SECOND
+            data = _as_it_is(stream, parts.dataset_offset) if used == context else implicit_dataset(stream)
+            answer = self._request(used, asked, data, limit_s)
+        return answer.status, answer.comment
 
-    def _established(self) -> Association:
-        if self._association is None or not _stands(self._association):
+    def _request(
+        self, context: Context, asked: dict[int, int | str], data: Iterable[bytes] | None, timeout_s: float
+    ) -> Answer:
+        if not self.is_open:
             raise NetworkError(f"{self.peer} closed the association")
-        return self._association
+        try:
+            return self._exchange.request(self._accepted[context], asked, data=data, timeout_s=timeout_s)
+        except NetworkError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """End the association, in good order where that is still possible; does nothing when there is none."""
         association, self._association = self._association, None
-        self._accepted = frozenset()
+        self._accepted = {}
         if association is not None and _stands(association):
             association.release()
 
@@ -214,29 +249,34 @@ def _do_without_reactor(event: evt.Event) -> None:
     """Handler of EVT_ESTABLISHED: keep pynetdicom from starting the association's own thread.
 
     That thread serves requests of the peer, of which an SCU has none; it polls, and now and then it takes an answer
-    that `send_c_store` waits for (seen once in about a thousand objects on a loaded machine: 60 s of nothing).
+    that somebody waits for (seen once in about a thousand objects on a loaded machine: 60 s of nothing).
     """
     association = event.assoc
     setattr(association, "start", lambda: None)  # noqa: B010 - a method of one instance, which type checkers refuse
-    # What send_c_store and its like wait for before they use the association.
+    # What send_c_find and its like wait for before they use the association.
     association._is_paused = True
 
 
-def _prefer_exact_contexts(association: Association) -> None:
-    """Let `send_c_store` find the context of a transfer syntax that pydicom does not know.
+def _parts(path: Path) -> FileParts:
+    """What a file says of itself in its meta information. Raises MalformedError when something of it is missing."""
+    meta, offset = split_dataset(path)
+    keywords = ("TransferSyntaxUID", "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")
+    syntax, sop_class, sop_instance = (str(meta.get(keyword, "")) for keyword in keywords)
+    if not (syntax and sop_class and sop_instance):
+        raise MalformedError("file meta information lacks SOP class, SOP instance or transfer syntax (PS3.10 7.1)")
+    return FileParts(offset, syntax, sop_class, sop_instance, has_meta=True)
 
-    The library asks of each context on its way whether its syntax is compressed, and fails at a private or new one,
-    even when the exact context is there.
-    """
-    search = association._get_valid_context
 
-    def find(class_uid: str, syntax_uid: str, role: str | None = None, **options: Any) -> PresentationContext:
-        for context in association.accepted_contexts:
-            if context.abstract_syntax == class_uid and context.transfer_syntax[0] == syntax_uid:
-                return context
-        return search(class_uid, syntax_uid, role, **options)
+def _as_it_is(stream: BinaryIO, offset: int) -> Iterator[bytes]:
+    stream.seek(offset)
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk
 
-    setattr(association, "_get_valid_context", find)  # noqa: B010 - as above
+
+def shown_name(uid: str) -> str:
+    """The name of a SOP class or transfer syntax where it has one, else the UID; fit for a message."""
+    name = UID(uid).name
+    return printable(name) if name != uid else shown_uid(uid)
 
 
 def _stands(association: Association) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from iomt_crypt.checks.policy import MAXIMUM_FRAMES, GuardPolicy
+from iomt_crypt.dicom.policy import EXPANSION_ALLOWANCE_BYTES, MAX_EXPANSION, MAX_VALUE_BYTES
 from iomt_crypt.errors import ConfigurationError
 from iomt_crypt.node.peer import Peer, is_ae_title
 
@@ -90,6 +91,9 @@ class KeysSection(_Section):
 
     recipients: list[str] = Field(min_length=1, description="recipient texts, or files that hold them")
     site_key: Path = Field(strict=False, description="file of the key that derives UIDs; made when missing, mode 0600")
+    new_site_key: bool = Field(
+        default=False, description="go on with another site key than before, when the old one is lost; for one start"
+    )
     epoch_objects: int = Field(default=10_000, ge=1, description="objects under one epoch key")
     epoch_hours: Annotated[float, Field(gt=0, le=8760, strict=False)] = Field(
         default=24.0, description="hours under one epoch key"
@@ -104,6 +108,19 @@ class PolicySection(_Section):
     )
     uids: Literal["derive", "keep"] = Field(
         default="derive", description="SOP Instance and Series UIDs: new, or as they were"
+    )
+    max_expansion: int = Field(
+        default=MAX_EXPANSION,
+        ge=1,
+        le=100_000,
+        description="how many times its size a compressed or deflated object may take in memory and on disk; more is "
+        "refused",
+    )
+    expansion_allowance_bytes: int = Field(
+        default=EXPANSION_ALLOWANCE_BYTES,
+        ge=0,
+        le=MAX_VALUE_BYTES,
+        description="what it may take besides, whatever its size",
     )
 
 

@@ -19,6 +19,8 @@ from iomt_crypt.node.entry import audit_table as _audit
 from iomt_crypt.node.entry import object_table as _object
 
 PERSON = "person"
+#: Time before which an object is not sent: a person asked for it, so the destination's own wait does not count either.
+AT_ONCE = -1.0
 _CHUNK = 500  # values in one IN (...)
 
 
@@ -74,10 +76,10 @@ def release(connection: sa.Connection, object_ids: Sequence[int] | None, *, reas
 
 
 def resend(connection: sa.Connection, object_ids: Sequence[int] | None, *, who: str) -> int:
-    """Queue failed objects (None: all) with fresh attempts; return how many."""
+    """Queue failed objects (None: all) with fresh attempts, due at once; return how many."""
     sources = (State.FAILED,) if object_ids is None else (State.FAILED, State.QUEUED)
     chosen = _choose(connection, object_ids, sources)
-    changes = {"state": State.QUEUED, "reason": "", "not_before": 0.0, "refusals": 0}
+    changes = {"state": State.QUEUED, "reason": "", "not_before": AT_ONCE, "refusals": 0}
     return _change(connection, chosen, changes, who=who, action="resent")
 
 

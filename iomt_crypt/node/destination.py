@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from iomt_crypt import extension
 from iomt_crypt.dicom import split_file
@@ -29,9 +30,10 @@ class Destination(Protocol):
     """What ``open_destination(argument)`` of a plug-in makes. One thread at a time calls it."""
 
     def deliver(self, parcel: Parcel) -> None:
-        """Return when the object is kept there for good: the node forgets it then.
+        """Return None when the object is kept there for good: the node forgets it then.
 
-        It may be the same object again: after a crash it comes twice rather than never.
+        Whatever else is returned counts as a failure. It may be the same object again: after a crash it comes twice
+        rather than never.
 
         Raises
         ------
@@ -56,7 +58,8 @@ def open_destination(text: str) -> Destination:
 def deliver(destination: Destination, parcel: Parcel) -> None:
     """``destination.deliver(parcel)``, with any failure as one of ours. Raises InputError, NetworkError."""
     try:
-        destination.deliver(parcel)
+        # The protocol says None; anything else may be a "no", or a coroutine of which nothing has run yet.
+        returned: object = cast(Any, destination).deliver(parcel)
     except (InputError, NetworkError):
         raise
     except IomtCryptError as error:
@@ -64,7 +67,11 @@ def deliver(destination: Destination, parcel: Parcel) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the object is not delivered
         failure = type(error).__name__  # its words may quote a value of the object
     else:
-        return
+        if returned is None:
+            return
+        failure = f"deliver returned {type(returned).__name__} and not None"
+        if inspect.iscoroutine(returned):
+            returned.close()  # one that nobody awaits would be complained of
     raise NetworkError(f"the destination failed ({failure})")
 
 
@@ -81,7 +88,7 @@ class PluginClient:
         """There is nothing to negotiate."""
         self.is_open = True
 
-    def store(self, path: Path, context: tuple[str, str], *, message_id: int) -> tuple[int, str]:
+    def store(self, path: Path) -> tuple[int, str]:
         """Deliver; success, or an exception as `Client.store` has them."""
         with path.open("rb") as stream:  # a file that is gone is the forwarder's business and not the plug-in's
             parts = split_file(stream)

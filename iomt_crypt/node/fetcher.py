@@ -60,6 +60,7 @@ class Fetched:
     path: Path | None = None
     error: IomtCryptError | None = None
     changed: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass
@@ -207,15 +208,16 @@ class Fetcher:
                 try:
                     restored = restore(encrypted, plain, keyring=self._keyring, headers=self._headers)
                     name, state, changed = restored.sop_instance_uid, "decrypted", restored.changed
+                    remark = restored.remark
                 except NotEncryptedError:
                     encrypted.seek(0)
                     shutil.copyfileobj(encrypted, plain, 1 << 20)
-                    name, state, changed = uid, "plain", ()
+                    name, state, changed, remark = uid, "plain", (), ""
                 plain.flush()
                 os.fsync(plain.fileno())
             # The original's UID comes from a device: one that is none must not cost the image, nor become a path.
             path = self._place(draft, name if _UID.fullmatch(name) else uid)
-            return Fetched(uid, state, path=path, changed=changed)
+            return Fetched(uid, state, path=path, changed=changed, remark=remark)
         finally:
             for leftover in (received, draft):
                 with suppress(FileNotFoundError):

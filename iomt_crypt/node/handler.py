@@ -21,8 +21,9 @@ from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.intake import Answer, Intake, Request
 from iomt_crypt.node.recipient import RecipientList
+from iomt_crypt.node.site_key import load_site_key
 from iomt_crypt.node.spool import Spool
-from iomt_crypt.seal import DEFAULT_SUITE, load_or_create_site_key
+from iomt_crypt.seal import DEFAULT_SUITE
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,14 @@ class StoreHandler:
         epoch_objects: int = 10_000,
         epoch_hours: float = 24.0,
     ) -> None:
-        key = None
-        if uids == "derive":
-            key = load_or_create_site_key(Path(site_key) if site_key else Path(folder) / "site.key")
-        policy = Policy(suite=suite, uids=uids, site_key=key)
         self._spool = Spool(Path(folder), reserve_bytes=reserve_bytes)
         self._spool.create()
         self._lock_fd = self._spool.lock()
         try:
+            key = None
+            if uids == "derive":
+                key = load_site_key(Path(site_key) if site_key else Path(folder) / "site.key", self._spool)
+            policy = Policy(suite=suite, uids=uids, site_key=key)
             epochs = EpochSource(
                 RecipientList([str(value) for value in recipients]),
                 n_objects=epoch_objects,

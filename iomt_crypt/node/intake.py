@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,18 @@ from typing import Protocol
 from iomt_crypt.checks.vouch import TRIAL, encrypt_source
 from iomt_crypt.dicom import Policy, Protected, read_network
 from iomt_crypt.errors import IomtCryptError, KnownAnswerError
+from iomt_crypt.foreign_text import printable, shown_uid
 from iomt_crypt.node import status
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.epoch import EpochSource
+from iomt_crypt.node.log_output import log_unexpected
 from iomt_crypt.node.spool import Draft, Spool
 
 _log = logging.getLogger(__name__)
 
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
+_MAX_REASON = 1000  # characters of one message in the log
 _MAX_COMMENT = 64  # Error Comment (0000,0902) is LO: PS3.7 E.1-1, PS3.5 6.2
 
 
@@ -40,10 +42,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the sender is told: a C-STORE status, and an Error Comment of at most 64 ASCII characters."""
+    """What the sender is told: a C-STORE status, and an Error Comment of at most 64 ASCII characters.
+
+    ``reason`` is the comment in full, for the log.
+    """
 
     status: int
     comment: str = ""
+    reason: str = ""
 
 
 class Ledger(Protocol):
@@ -80,29 +86,30 @@ class Intake:
         Whatever goes wrong, nothing of the object stays in the spool and the answer is a failure, so that the sender
         keeps it (PS3.4 B.2.3).
         """
+        uid = shown_uid(request.sop_instance_uid)
         try:
             answer = self._take(request)
         except Exception as error:  # noqa: BLE001 - the sender must get an answer, and nothing may reach pynetdicom's log
             answer = _failure(error)
             if isinstance(error, KnownAnswerError):
-                _log.error("NOT TAKEN sop_instance_uid=%s: %s (%s)", request.sop_instance_uid, error, error.hint)
+                _log.error("NOT TAKEN sop_instance_uid=%s: %s (%s)", uid, error, error.hint)
             elif answer.status == status.PROCESSING_FAILURE:
-                _log_unexpected(error)
+                log_unexpected(error)
         if answer.status != status.SUCCESS:
             _log.warning(
                 "object refused status=0x%04X sop_instance_uid=%s: %s",
                 answer.status,
-                request.sop_instance_uid,
-                answer.comment,
+                uid,
+                answer.reason or answer.comment,
             )
             return answer
         self._wake()
-        _log.debug("object stored sop_instance_uid=%s", request.sop_instance_uid)
+        _log.debug("object stored sop_instance_uid=%s", uid)
         return answer
 
     def _take(self, request: Request) -> Answer:
         self._spool.require_room(len(request.data))
-        source = read_network(request.data, transfer_syntax_uid=request.transfer_syntax_uid)
+        source = read_network(request.data, transfer_syntax_uid=request.transfer_syntax_uid, policy=self._policy)
         for name, commanded, found in (
             ("SOP Class UID", request.sop_class_uid, source.text(_SOP_CLASS_UID)),
             ("SOP Instance UID", request.sop_instance_uid, source.text(_SOP_INSTANCE_UID)),
@@ -162,9 +169,5 @@ def _failure(error: Exception) -> Answer:
     else:
         # The message of a foreign exception may quote a value of the object.
         comment = f"processing failure: {type(error).__name__}"
-    return Answer(code, comment.encode("ascii", "replace").decode().replace("\\", "/")[:_MAX_COMMENT])
-
-
-def _log_unexpected(error: Exception) -> None:
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("unexpected %s; its message is not logged, it may hold patient data\n%s", type(error).__name__, frames)
+    short = comment.encode("ascii", "replace").decode().replace("\\", "/")[:_MAX_COMMENT]
+    return Answer(code, short, printable(comment, limit=_MAX_REASON))

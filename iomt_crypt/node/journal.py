@@ -6,50 +6,26 @@ command line reads and acts while receiver and forwarder write.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from iomt_crypt.errors import DiskFullError, StorageError
-from iomt_crypt.node import decision, schema
+from iomt_crypt.node import decision, due, schema
 from iomt_crypt.node.entry import GUARD, TRANSITIONS, UNFINISHED, Decision, Entry, NewEntry, State, Totals
 from iomt_crypt.node.entry import object_table as _object
 from iomt_crypt.node.entry import record_table as _record
 
 _BUSY_TIMEOUT_MS = 15_000
 _CHUNK = 500  # values in one IN (...)
-
-
-_ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
-
-
-# Built once: putting these together costs more than running them.
-_earlier = _object.alias()
-_DUE = (
-    sa.select(*_ENTRY_COLUMNS)
-    .where(
-        _object.c.state == State.QUEUED,
-        _object.c.not_before <= sa.bindparam("now"),
-        ~sa.exists().where(
-            _earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
-            _earlier.c.id < _object.c.id,
-            _earlier.c.state.in_(UNFINISHED),
-        ),
-    )
-    .order_by(_object.c.id)
-    .limit(sa.bindparam("n_rows", type_=sa.Integer))
-)
-_CLAIM = (
-    _object.update()
-    .where(_object.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(state=State.SENDING, lease_until=sa.bindparam("until"))
-)
-_NEXT_DUE = sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
+_CHECKPOINT_PAGES = 256  # of 4 KiB: the log stays well below what the spool sets aside for a full disk
+_Answer = TypeVar("_Answer")
 
 
 class Journal:
@@ -71,6 +47,7 @@ class Journal:
                 f"busy_timeout={_BUSY_TIMEOUT_MS}",
                 "journal_mode=WAL",
                 "foreign_keys=ON",
+                f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             ):
                 connection.execute(f"PRAGMA {pragma}").close()
 
@@ -107,9 +84,14 @@ class Journal:
         StorageError
             When the file cannot be written.
         """
+        # SQLite makes its files beside with the mode of the journal itself.
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self.path.chmod(0o600)
+        except OSError as error:
+            raise StorageError(f"journal {self.path}: {error.strerror}") from error
         with self._transaction() as connection:
             schema.make(connection, self.path)
-        self.path.chmod(0o600)
 
     def require_version(self) -> None:
         """Check that the journal is of this version; changes nothing. Raises ConfigurationError when it is not."""
@@ -133,24 +115,28 @@ class Journal:
                 sa.select(_record.c.record).where(_record.c.object_id == object_id)
             ).scalar_one_or_none()
 
-    def claim(self, *, limit: int, lease_s: float, now: float | None = None) -> list[Entry]:
+    def claim(
+        self, *, limit: int, lease_s: float, longest_wait_s: float = due.LONGEST_WAIT_S, now: float | None = None
+    ) -> list[Entry]:
         """Take up to ``limit`` objects that are due, in order of arrival, and mark them as being sent.
 
         An object waits while an earlier one with the same SOP Instance UID is unfinished, so that the last version
-        received is the last one the archive gets. The claim lasts ``lease_s`` seconds.
+        received is the last one the archive gets. The claim lasts ``lease_s`` seconds. No object waits longer than
+        ``longest_wait_s``, wherever the clock was when its time was written.
         """
         now = time.time() if now is None else now
         with self._transaction() as connection:
-            entries = [_entry(row) for row in connection.execute(_DUE, {"now": now, "n_rows": limit})]
-            if entries:
-                values = {"ids": [entry.id for entry in entries], "until": now + lease_s}
-                connection.execute(_CLAIM, values)
-        return entries
+            return due.claim(connection, now, limit=limit, lease_s=lease_s, longest_wait_s=longest_wait_s)
+
+    def is_asked_for(self) -> bool:
+        """Whether a person wants something sent at once, however the destination is."""
+        with self._transaction(write=False) as connection:
+            return due.is_asked_for(connection)
 
     def next_due(self) -> float | None:
         """When the next queued object is due (Unix time, may be past); None when none waits."""
         with self._transaction(write=False) as connection:
-            return connection.execute(_NEXT_DUE).scalar_one_or_none()
+            return due.earliest(connection)
 
     def delivered(self, object_ids: Sequence[int], *, reason: str = "") -> None:
         """Note that the destination answered success or a warning; ``reason`` is the warning."""
@@ -170,7 +156,7 @@ class Journal:
 
     def waiting(self, object_id: int, *, reason: str) -> None:
         """Put an object back that was claimed and could not be tried, because of ``reason``."""
-        self._move([object_id], State.QUEUED, {"reason": reason})
+        self._move([object_id], State.QUEUED, {"reason": reason, "not_before": 0.0})
 
     def failed(self, object_id: int, *, reason: str) -> None:
         """Give an object up; a person finds it with its reason."""
@@ -181,16 +167,20 @@ class Journal:
         """Note that an object can never be delivered from here."""
         self._move([object_id], State.FAILED, {"reason": reason}, durable=True)
 
-    def requeue_sending(self, *, lease_before: float | None = None) -> int:
-        """Queue again what a dead forwarder had claimed; return how many objects that were.
+    def requeue_sending(self, *, lease_before: float | None = None, step_back_s: float | None = None) -> int:
+        """Queue again what a dead forwarder had claimed, as attempts that nobody saw end; return how many that were.
 
-        With ``lease_before`` (Unix time) only claims that ended before it.
+        With ``lease_before`` (Unix time) only claims that ended before it. With ``step_back_s`` they are due after so
+        many seconds.
         """
+        changes: dict[str, Any] = {"state": State.QUEUED, "lease_until": None, "attempts": _object.c.attempts + 1}
+        if step_back_s is not None:
+            changes["not_before"] = time.time() + step_back_s
         update = _object.update().where(_object.c.state == State.SENDING)
         if lease_before is not None:
             update = update.where(_object.c.lease_until < lease_before)
         with self._transaction() as connection:
-            return int(connection.execute(update.values(state=State.QUEUED, lease_until=None)).rowcount)
+            return int(connection.execute(update.values(**changes)).rowcount)
 
     def blocked(self, object_id: int, *, reason: str) -> None:
         """Hold an object in which the guard found something."""
@@ -230,11 +220,11 @@ class Journal:
 
     def entries(self, *, state: State | None = None, limit: int | None = None) -> list[Entry]:
         """Rows in order of arrival, of one state or of all."""
-        query = sa.select(*_ENTRY_COLUMNS).order_by(_object.c.id).limit(limit)
+        query = sa.select(*due.ENTRY_COLUMNS).order_by(_object.c.id).limit(limit)
         if state is not None:
             query = query.where(_object.c.state == state)
         with self._transaction(write=False) as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return [due.entry_of(row) for row in connection.execute(query)]
 
     def known(self, names: Collection[str]) -> dict[str, State]:
         """State of those of the spool files ``names`` that the journal knows."""
@@ -249,9 +239,14 @@ class Journal:
 
     def undelivered(self) -> list[Entry]:
         """Rows whose object must have a file in the spool: queued, being sent, held."""
-        query = sa.select(*_ENTRY_COLUMNS).where(_object.c.state.in_((*UNFINISHED, State.HELD)))
+        query = sa.select(*due.ENTRY_COLUMNS).where(_object.c.state.in_((*UNFINISHED, State.HELD)))
         with self._transaction(write=False) as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return [due.entry_of(row) for row in connection.execute(query)]
+
+    def ask(self, question: Callable[[sa.Connection], _Answer]) -> _Answer:
+        """The answer to a question of `iomt_crypt.node.history`."""
+        with self._transaction(write=False) as connection:
+            return question(connection)
 
     def totals(self) -> Totals:
         """Count the objects by state."""
@@ -285,9 +280,3 @@ class Journal:
                 raise StorageError(f"journal: {len(object_ids)} objects cannot all become {target}: {object_ids}")
             if audited:
                 decision.note(connection, object_ids, who=GUARD, action=target, reason=changes["reason"])
-
-
-def _entry(row: sa.Row[Any]) -> Entry:
-    values = row._asdict()
-    values["state"] = State(values["state"])
-    return Entry(**values)

@@ -18,6 +18,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from iomt_crypt.errors import ConfigurationError
+from iomt_crypt.foreign_text import printable, shown_uid
 from iomt_crypt.node import status
 from iomt_crypt.node.config import NodeConfig, ReceiveSection
 from iomt_crypt.node.intake import Answer, Intake, Request
@@ -107,7 +108,7 @@ class Receiver:
         requestor = event.assoc.requestor
         _log.info(
             "association established calling_ae_title=%s address=%s n_contexts=%d",
-            requestor.ae_title.strip(),
+            printable(requestor.ae_title.strip()),
             requestor.address,
             len(event.assoc.accepted_contexts),
         )
@@ -134,7 +135,8 @@ class Receiver:
         if isinstance(data, BoundedDataSet) and data.excess_bytes:
             limit = self._config.receive.max_object_bytes
             answer = Answer(status.TOO_LARGE, f"data set is larger than the limit of {limit} bytes")
-            _log.warning("object refused sop_instance_uid=%s: %s", request.AffectedSOPInstanceUID, answer.comment)
+            uid = shown_uid(str(request.AffectedSOPInstanceUID))
+            _log.warning("object refused sop_instance_uid=%s: %s", uid, answer.comment)
         else:
             answer = self._intake.accept(
                 Request(

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from iomt_crypt.errors import StorageError
 from iomt_crypt.node.entry import NewEntry
@@ -20,6 +19,8 @@ _log = logging.getLogger(__name__)
 def adopt(spool: Spool, journal: Journal) -> int:
     """Remove half-written files, and enter complete ones the journal does not know; return how many were entered.
 
+    A file that cannot be read is set aside, logged and counted by ``node status``: it must not keep the others.
+
     Only for a moment when nothing is being received. An object without a row was durable but not yet answered, or its
     row was lost with the journal: both are forwarded, since one delivery too many harms nothing.
     """
@@ -30,7 +31,14 @@ def adopt(spool: Spool, journal: Journal) -> int:
     for name in names:
         if name in known:
             continue
-        entry = _read_entry(spool.path(name))
+        try:
+            entry = _read_entry(spool.path(name))
+        except StorageError as error:
+            path = spool.set_aside(name)
+            _log.error(
+                "SET ASIDE %s: %s; it is in no archive yet, and its sender was told that it is safe", path, error
+            )
+            continue
         if entry is not None:
             journal.add(entry)
             n_adopted += 1
@@ -40,24 +48,28 @@ def adopt(spool: Spool, journal: Journal) -> int:
 
 
 def _read_entry(path: Path) -> NewEntry | None:
-    """Read from the object itself what its row needs; None when the forwarder has just delivered it."""
+    """Read from the object itself what its row needs; None when the forwarder has just delivered it.
+
+    Raises StorageError when it cannot be read.
+    """
     try:
         status = path.stat()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
+        sop_class_uid = str(dataset.file_meta.MediaStorageSOPClassUID)
+        sop_instance_uid = str(dataset.file_meta.MediaStorageSOPInstanceUID)
+        study, series = (str(dataset.get(name, "")) or None for name in ("StudyInstanceUID", "SeriesInstanceUID"))
     except FileNotFoundError:
         return None
-    except (OSError, InvalidDicomError) as error:
-        raise StorageError(
-            f"spool file {path} cannot be read: {type(error).__name__}", hint="move it away and start the node again"
-        ) from None
+    except Exception as error:  # noqa: BLE001 - pydicom raises whatever damaged bytes lead to
+        raise StorageError(f"cannot be read ({type(error).__name__})") from None
     return NewEntry(
         spool_name=path.name,
-        sop_class_uid=str(dataset.file_meta.MediaStorageSOPClassUID),
-        sop_instance_uid=str(dataset.file_meta.MediaStorageSOPInstanceUID),
-        study_instance_uid=str(dataset.get("StudyInstanceUID", "")) or None,
-        series_instance_uid=str(dataset.get("SeriesInstanceUID", "")) or None,
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        study_instance_uid=study,
+        series_instance_uid=series,
         size_bytes=status.st_size,
         # The name begins with the time of reception in nanoseconds.
         received_at=int(path.name.partition("-")[0]) / 1e9,

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pynetdicom.dsutils import split_dataset
-
 from iomt_crypt.dicom import FileParts, split_file
-from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.errors import InputError, IomtCryptError, MalformedError, NetworkError, NotDicomError
 from iomt_crypt.node import status
-from iomt_crypt.node.client import MAX_CONTEXTS, Client, Context, Timeouts
+from iomt_crypt.node.client import Client, Timeouts
+from iomt_crypt.node.context import MAX_CONTEXTS, Context
 from iomt_crypt.node.peer import Peer
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage: PS3.10 8.6
-_NEEDED = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the peer answered: it has the object. ``warning`` is its remark, empty with status 0x0000."""
+    """What the peer answered: it has the object. ``warning`` is its remark, empty with status 0x0000.
+
+    ``transfer_syntax_uid`` is the one it was sent in: the file's own, or Implicit VR Little Endian.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -33,6 +31,8 @@ class Sent:
 
 class Sender:
     """Sends the data set bytes of ``paths`` in each file's own transfer syntax.
+
+    Where the peer does not take Explicit VR Little Endian, the header goes in Implicit VR (`implicit_dataset`).
 
     The files are looked at beforehand, so that an association is negotiated for many of them at a time (127 contexts,
     PS3.8 9.3.2.2). It is opened again after it was lost.
@@ -44,7 +44,6 @@ class Sender:
         self._peer = peer
         self._client = Client(peer, calling_ae_title=calling_ae_title, timeouts=timeouts)
         self._unreachable: NetworkError | None = None
-        self._message_id = 0
         self._coming: dict[Path, Context] = {}
         for path in paths:
             try:
@@ -69,9 +68,9 @@ class Sender:
         parts = _examine(path)
         context = _context(parts)
         self._open(path, context)
-        self._message_id = self._message_id % 65535 + 1
         try:
-            code, comment = self._store(path, parts, context)
+            used = self._client.context_for(context) or context
+            code, comment = self._client.store(path, parts)
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}") from error
         remark = f"0x{code:04X} ({status.meaning(code)})" + (f": {comment}" if comment else "")
@@ -82,7 +81,7 @@ class Sender:
                 f"{self._peer} answered {remark}", hint=hint if verdict is status.Verdict.TRANSIENT else ""
             )
         warning = "" if code == status.SUCCESS else remark
-        return Sent(parts.sop_class_uid, parts.sop_instance_uid, parts.transfer_syntax_uid, warning)
+        return Sent(parts.sop_class_uid, parts.sop_instance_uid, used[1], warning)
 
     def _open(self, path: Path, context: Context) -> None:
         if self._unreachable is not None:
@@ -103,17 +102,6 @@ class Sender:
             self._unreachable = error
             raise
 
-    def _store(self, path: Path, parts: FileParts, context: Context) -> tuple[int, str]:
-        if _is_plain_part10(path, parts):
-            return self._client.store(path, context, message_id=self._message_id)
-        # Files without complete meta information go behind a meta header of their own; the bytes stay the same.
-        with tempfile.NamedTemporaryFile(suffix=".dcm") as whole, path.open("rb") as bare:
-            whole.write(file_meta(parts.sop_class_uid, parts.sop_instance_uid, parts.transfer_syntax_uid))
-            bare.seek(parts.dataset_offset)
-            shutil.copyfileobj(bare, whole, 1 << 20)
-            whole.flush()
-            return self._client.store(Path(whole.name), context, message_id=self._message_id)
-
 
 def _examine(path: Path) -> FileParts:
     try:
@@ -130,19 +118,3 @@ def _examine(path: Path) -> FileParts:
 
 def _context(parts: FileParts) -> Context:
     return (parts.sop_class_uid, parts.transfer_syntax_uid)
-
-
-def _is_plain_part10(path: Path, parts: FileParts) -> bool:
-    """Tell whether pynetdicom, sending by path, would send the same bytes under the same names."""
-    if not parts.has_meta:
-        return False
-    try:
-        meta, offset = split_dataset(path)
-        found = tuple(str(meta[keyword].value) for keyword in _NEEDED)
-    except Exception:  # noqa: BLE001 - whatever pydicom makes of odd meta information, there is the other way
-        return False
-    return offset == parts.dataset_offset and found == (
-        parts.sop_class_uid,
-        parts.sop_instance_uid,
-        parts.transfer_syntax_uid,
-    )

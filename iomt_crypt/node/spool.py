@@ -17,9 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from iomt_crypt.errors import DiskFullError, StorageError
+from iomt_crypt.errors import ConfigurationError, DiskFullError, StorageError
+from iomt_crypt.node.ballast import BALLAST_BYTES, Ballast
 from iomt_crypt.node.status import is_disk_full
 
+_SITE_KEY = "site-key.fingerprint"
 _NAME = re.compile(r"[0-9]{20}-[0-9a-f]{8}\.dcm")
 
 
@@ -46,7 +48,7 @@ class Draft:
 
 
 class Spool:
-    """A folder with ``incoming/`` (half-written), ``objects/`` (complete), the journal and the lock.
+    """A folder with ``incoming/`` (half-written), ``objects/`` (complete), ``aside/``, the journal and the lock.
 
     ``reserve_bytes`` is the free space that new objects may not touch.
     """
@@ -55,11 +57,13 @@ class Spool:
         self.folder = folder
         self.incoming = folder / "incoming"
         self.objects = folder / "objects"
+        self.aside = folder / "aside"  # what could not be read; a person looks
+        self.ballast = Ballast(folder / "ballast")
         self.journal_path = folder / "journal.sqlite3"
         self.reserve_bytes = reserve_bytes
 
     def create(self) -> None:
-        """Make the folders, mode 0700, where they are missing.
+        """Make the folders, mode 0700, where they are missing, and set aside room for the journal if there is any.
 
         Raises
         ------
@@ -67,19 +71,20 @@ class Spool:
             When a folder cannot be made.
         """
         try:
-            for folder in (self.folder, self.incoming, self.objects):
+            for folder in (self.folder, self.incoming, self.objects, self.aside):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"spool folder {self.folder}: {error.strerror}", hint="choose a folder that the node's user may write"
             ) from error
+        self.ballast.set_aside()
 
     def free_bytes(self) -> int:
         """Bytes that this user may still write to the file system of the spool."""
         return shutil.disk_usage(self.folder).free
 
     def require_room(self, size_bytes: int) -> None:
-        """Check that ``size_bytes`` more leave the reserve untouched.
+        """Check that ``size_bytes`` more leave the reserve untouched, and room for the journal.
 
         Raises
         ------
@@ -87,9 +92,11 @@ class Spool:
             When they do not.
         """
         free = self.free_bytes()
-        if free - size_bytes < self.reserve_bytes:
+        # What the journal was given, it is to have until it is set aside again.
+        reserve = self.reserve_bytes + (0 if self.ballast.is_there else BALLAST_BYTES)
+        if free - size_bytes < reserve:
             raise DiskFullError(
-                f"spool has {free} bytes free, {size_bytes} wanted, reserve {self.reserve_bytes}",
+                f"spool has {free} bytes free, {size_bytes} wanted, reserve {reserve}",
                 hint="make room on the spool's file system",
             )
 
@@ -137,6 +144,25 @@ class Spool:
         """Remove an object that was delivered; one that is gone already is no error."""
         self.path(name).unlink(missing_ok=True)
 
+    def set_aside(self, name: str) -> Path:
+        """Move an object out of the way, where a person finds it; return its new path. Raises OSError."""
+        path = self.aside / name
+        self.path(name).rename(path)
+        sync_folder(self.aside)
+        return path
+
+    def n_aside(self) -> int:
+        """How many objects lie aside."""
+        try:
+            return sum(1 for _ in self.aside.iterdir())
+        except OSError:
+            return 0
+
+    def restore_ballast(self) -> None:
+        """Set aside room for the journal again, once twice as much and the reserve are free."""
+        if not self.ballast.is_there and self.free_bytes() >= self.reserve_bytes + 2 * BALLAST_BYTES:
+            self.ballast.set_aside()
+
     def clear_incoming(self) -> int:
         """Remove what a dead receiver left half-written; return how many files that were."""
         n_removed = 0
@@ -173,10 +199,38 @@ class Spool:
             return descriptor
 
     def announce(self, facts: dict[str, Any]) -> None:
-        """Write ``facts`` to ``node.json``, whole or not at all."""
-        temporary = self.folder / f"node.json.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / "node.json")
+        """Write ``facts`` to ``node.json``, mode 0600, whole or not at all."""
+        self._write_small("node.json", json.dumps(facts) + "\n")
+
+    def _write_small(self, name: str, text: str) -> None:
+        temporary = self.folder / f"{name}.{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.folder / name)
+        sync_folder(self.folder)
+
+    def known_site_key(self) -> str:
+        """Fingerprint of the site key under which this spool's objects got their UIDs; empty when none came yet.
+
+        Raises
+        ------
+        ConfigurationError
+            The note of it cannot be read.
+        """
+        try:
+            return (self.folder / _SITE_KEY).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{self.folder / _SITE_KEY}: cannot be read ({type(error).__name__})") from None
+
+    def note_site_key(self, fingerprint: str) -> None:
+        """Remember the site key in force, durably."""
+        self._write_small(_SITE_KEY, fingerprint + "\n")
 
     def announced(self) -> dict[str, Any] | None:
         """Read ``node.json``; None when there is none."""

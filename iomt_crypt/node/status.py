@@ -12,6 +12,7 @@ from iomt_crypt.errors import AlreadyEncryptedError, DiskFullError, InputError, 
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.15
+DUPLICATE = 0x0111  # PS3.7 C.5.6
 OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3
 MISMATCH = 0xA900  # PS3.4 B.2.3: data set does not match SOP class
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3; the last three digits are ours to give
@@ -25,7 +26,7 @@ MEANINGS: dict[int, str] = {
     0x0105: "no such attribute",  # PS3.7 C.5.13
     0x0106: "invalid attribute value",  # PS3.7 C.5.10
     PROCESSING_FAILURE: "processing failure",
-    0x0111: "duplicate SOP instance",  # PS3.7 C.5.6
+    DUPLICATE: "duplicate SOP instance",  # PS3.7 C.5.6
     0x0112: "no such SOP instance",  # PS3.7 C.5.12
     0x0117: "invalid SOP instance",  # PS3.7 C.5.11
     0x0122: "SOP class not supported",  # PS3.7 C.5.23
@@ -36,8 +37,8 @@ MEANINGS: dict[int, str] = {
     OUT_OF_RESOURCES: "refused: out of resources",
     MISMATCH: "data set does not match SOP class",
     0xB000: "warning: coercion of data elements",  # PS3.4 B.2.3
-    0xB006: "warning: elements discarded",  # PS3.4 B.2.3
-    0xB007: "warning: data set does not match SOP class",  # PS3.4 B.2.3
+    0xB006: "warning: elements discarded, the record may be lost",  # PS3.4 B.2.3
+    0xB007: "warning: data set does not match SOP class, the record may be lost",  # PS3.4 B.2.3
     CANNOT_UNDERSTAND: "cannot understand",
 }
 
@@ -52,13 +53,15 @@ class Verdict(Enum):
     REFUSED = "refused"  # the destination does not take this object: counts against the attempts
 
 
-def judge(status: int) -> Verdict:
+def judge(status: int, *, is_ours: bool = False) -> Verdict:
     """Say what C-STORE status ``status`` (0 to 0xFFFF) means for the object (PS3.4 B.2.3).
+
+    ``is_ours``: what the destination has under this UID can only be this very object, from an earlier attempt.
 
     Only success and the three warnings the standard defines for storage count as delivered: with any other code
     nobody promises that the object was kept.
     """
-    if status in DELIVERED:
+    if status in DELIVERED or (status == DUPLICATE and is_ours):
         return Verdict.DELIVERED
     if status & 0xFF00 == OUT_OF_RESOURCES:
         return Verdict.TRANSIENT

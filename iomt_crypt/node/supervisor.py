@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from iomt_crypt.errors import DiskFullError
 from iomt_crypt.node.backoff import Backoff
 from iomt_crypt.node.child import EXIT_CANNOT_START
 from iomt_crypt.node.config import NodeConfig
+from iomt_crypt.node.pulse import PulseWatch
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 _RESTART = Backoff(first_s=0.5, limit_s=30.0)
 # A child that ran for so long before it died is started again at once.
 _STEADY_S = 60.0
+_TRACE_S = 1.0  # for a process that hangs to write where it is
 
 
 @dataclass
@@ -35,6 +38,7 @@ class _Child:
     started_at: float = 0.0
     n_crashes: int = 0
     restart_at: float = 0.0
+    pulse: PulseWatch = field(default_factory=PulseWatch)
 
 
 class Supervisor:
@@ -63,6 +67,8 @@ class Supervisor:
             When the journal belongs to another version, or packages of the guard are missing.
         """
         self._config.checks.guard.require_packages()
+        # Everything that is written here is nobody else's, whatever makes it; the children inherit it.
+        os.umask(0o077)
         self._spool.create()
         self._lock_fd = self._spool.lock(wait_s=5.0)
         self._spool.withdraw()
@@ -92,8 +98,15 @@ class Supervisor:
         from iomt_crypt.node.journal import Journal
 
         journal = Journal(self._spool.journal_path)
-        journal.create()
-        journal.close()
+        try:
+            journal.create()
+        except DiskFullError:
+            if not self._spool.ballast.give_up():
+                raise
+            _log.error("the disk is full; the room set aside for the journal is given up")
+            journal.create()
+        finally:
+            journal.close()
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -116,12 +129,26 @@ class Supervisor:
                     if child.process.returncode == EXIT_CANNOT_START and never_ran:
                         return 1
                     self._note_crash(child, now)
+                self._replace_if_stuck(child)
                 if child.process is None and now >= child.restart_at:
                     self._start(child)
                     self._configure(child)
             due = [child.restart_at - now for child in self._children if child.process is None]
             self._events.wait(max(min([*due, 5.0]), 0.01))
         return 0
+
+    def _replace_if_stuck(self, child: _Child) -> None:
+        """End a part that let the moment pass by which it was to make progress; the next look starts it again."""
+        process = child.process
+        if process is None or process.poll() is not None or (late_s := child.pulse.late_s()) <= 0:
+            return
+        _log.error("%s makes no progress, late by %.0f s; it is replaced", child.role, late_s)
+        process.send_signal(signal.SIGUSR1)  # it writes where its threads are, no values
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_TRACE_S)
+        process.kill()
+        process.wait()
+        self._note_crash(child, time.monotonic())
 
     def _note_crash(self, child: _Child, now: float) -> None:
         assert child.process is not None  # noqa: S101 - for the type checker
@@ -132,12 +159,13 @@ class Supervisor:
         child.process = None
 
     def _start(self, child: _Child) -> None:
-        read_fd, write_fd = self._pipe.read_fd, self._pipe.write_fd
+        read_fd, write_fd, pulse_fd = self._pipe.read_fd, self._pipe.write_fd, child.pulse.write_fd
+        child.pulse.reset()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "iomt_crypt.node.child", child.role, str(read_fd), str(write_fd)],
+            [sys.executable, "-m", "iomt_crypt.node.child", child.role, *map(str, (read_fd, write_fd, pulse_fd))],
             stdin=subprocess.PIPE,
             # The child holds the lock too, so no other node starts beside what is left of this one.
-            pass_fds=(read_fd, write_fd, self._lock_fd),
+            pass_fds=(read_fd, write_fd, pulse_fd, self._lock_fd),
         )
         child.process = process
         child.started_at = time.monotonic()

@@ -26,6 +26,7 @@ from pynetdicom.transport import AssociationSocket
 
 # An A-ASSOCIATE-RQ with 128 contexts and every transfer syntax stays below this (PS3.8 9.3.2).
 _MAX_ASSOCIATE_PDU_BYTES = 1 << 20
+_P_DATA, _CONTROL_HEADER = 4, 11  # kind of a P-DATA-TF PDU, and where the control header of its first PDV is
 # How long the reactor waits at most before it looks at its timers and whether it was told to end.
 _TICK_S = 0.02
 
@@ -70,10 +71,16 @@ class EventSocket(AssociationSocket):
     """A socket on which the reactor waits for data or for something to send, and that reads PDUs whole.
 
     Made from the association's own by `adopt`, since pynetdicom has no way to give it another class.
+
+    is_heard_out
+        whether the data set sent last had gone out whole before the peer said anything to it
     """
 
+    is_heard_out: bool
     _wake_fd: int
     _longest_pdu: int
+    _n_reads: int
+    _n_reads_before: int
 
     @classmethod
     def adopt(cls, wrapper: AssociationSocket, dul: DULServiceProvider) -> EventSocket:
@@ -84,7 +91,8 @@ class EventSocket(AssociationSocket):
         wrapper.__class__ = cls
         own = cast(EventSocket, wrapper)
         own._wake_fd = wake_fd
-        own._longest_pdu = 0
+        own._longest_pdu = own._n_reads = own._n_reads_before = 0
+        own.is_heard_out = False
         outgoing = dul.to_provider_queue
         cast(Any, outgoing).wake_fd = wake_fd
         outgoing.__class__ = _CallingQueue
@@ -142,6 +150,7 @@ class EventSocket(AssociationSocket):
             raise OSError(f"PDU of {nr_bytes} bytes announced, limit {self._longest_pdu}")
         buffer = bytearray(nr_bytes)
         n_read = 0
+        self._n_reads += 1
         with memoryview(buffer) as view:
             while n_read < nr_bytes:
                 n_new = plain.recv_into(view[n_read:], 0, socket.MSG_WAITALL)
@@ -149,6 +158,21 @@ class EventSocket(AssociationSocket):
                     break
                 n_read += n_new
         return buffer if n_read == nr_bytes else buffer[:n_read]
+
+    def send(self, bytestream: bytes) -> None:
+        """Send a PDU; note in `is_heard_out` whether anything came before the last one of a data set (PS3.8 E.2)."""
+        if len(bytestream) > _CONTROL_HEADER and bytestream[0] == _P_DATA:
+            if bytestream[_CONTROL_HEADER] & 1:
+                self._n_reads_before, self.is_heard_out = self._n_reads, False
+            elif bytestream[_CONTROL_HEADER] & 2:
+                self.is_heard_out = self._n_reads == self._n_reads_before and not self._has_data()
+        super().send(bytestream)
+
+    def _has_data(self) -> bool:
+        try:
+            return bool(select.select([cast(socket.socket, self.socket)], [], [], 0)[0])
+        except (OSError, ValueError):
+            return False
 
     def _shutdown_socket(self) -> None:
         """Close the socket, also when the peer closed it first: the library's own leaves it open then."""

@@ -3,7 +3,7 @@
 Knows no DICOM. Everything that fails authentication raises the one opaque `AuthenticationError`.
 """
 
-from iomt_crypt.seal.encoding import encode_map
+from iomt_crypt.seal.encoding import encode_map, require_few
 from iomt_crypt.seal.epoch import Epoch, Keyring
 from iomt_crypt.seal.header import open_header, seal_header
 from iomt_crypt.seal.keyfile import (
@@ -38,6 +38,7 @@ __all__ = [
     "load_or_create_site_key",
     "load_recipients",
     "open_header",
+    "require_few",
     "seal_header",
     "write_identity",
 ]

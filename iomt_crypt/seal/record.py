@@ -14,6 +14,7 @@ import cbor2
 
 from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal.container import contain, contained_bytes, content
+from iomt_crypt.seal.encoding import require_few
 from iomt_crypt.seal.epoch import EPOCH_ID_BYTES, MAX_RECIPIENTS, Epoch, Keyring
 from iomt_crypt.seal.recipient import FINGERPRINT_BYTES, Stanza
 from iomt_crypt.seal.schedule import OBJECT_ID_BYTES, ObjectKey
@@ -24,6 +25,7 @@ MAX_FRAMES = 1 << 24
 MAX_TEXT = 64
 MAX_STANZA_BYTES = 1 << 16
 
+_MAX_VALUES = 1 << 10  # of a record with all its recipients: 290
 MAC_BYTES = 32
 WRAPPED_KEY_BYTES = 40
 _SIZES = (OBJECT_ID_BYTES, EPOCH_ID_BYTES, WRAPPED_KEY_BYTES, MAC_BYTES)
@@ -226,6 +228,7 @@ def _encode_fields(fields: dict[str, Any]) -> bytes:
 
 def _fields(body: bytes) -> dict[str, Any]:
     """The fields of a record as CBOR has them; raises whatever a hostile body leads to."""
+    require_few(body, _MAX_VALUES)
     fields: dict[str, Any] = cbor2.loads(
         body, allow_indefinite=False, allow_duplicate_keys=False, max_depth=4, strict_hashable_types=True
     )

@@ -240,6 +240,9 @@ def test_noise_is_never_taken_for_an_image(series, identity, what):
         assert caught.value.__notes__ == [f"file: {path}"]
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*the clear header was not compared", "ignore:.*not readable", "ignore:.*was applied"
+)
 def test_damage_anywhere(encrypted, plain, identity, tmp_path, rng):
     """Bytes changed, lost, added: the very image, or an error; and a finding in any case."""
     data, target = (encrypted / "mr" / "mr-1.dcm").read_bytes(), tmp_path / "object.dcm"
@@ -264,7 +267,7 @@ def test_damage_anywhere(encrypted, plain, identity, tmp_path, rng):
             n_refused += 1
         else:
             assert np.array_equal(found, good)
-    assert n_refused > 30
+    assert n_refused > 15
 
 
 def test_keys_that_do_not_fit(series, stranger, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from synthetic import file, image
+from synthetic import element, file, image
 from typer.testing import CliRunner
 
 import iomt_crypt
@@ -300,7 +300,7 @@ class TestFailures:
         ds.save_as(sealed / "image0.dcm")
         done = Result("decrypt", "-i", key, sealed / "image0.dcm", "-o", tmp_path / "back", "--headers", headers)
         assert done.code == (1 if headers == "strict" else 0)
-        assert "PatientName (0010,0010)" in done.err
+        assert ("PatientName (0010,0010)" in done.err) == (headers != "original")  # which compares nothing
         assert "Roe" not in done.err + done.out
         assert "Doe" not in done.err + done.out
         if headers == "strict":
@@ -308,6 +308,32 @@ class TestFailures:
         else:
             name = dcmread(tmp_path / "back" / "image0.dcm").PatientName
             assert name == ("Roe^Jane" if headers == "merged" else "Doe^John")
+
+    def test_a_clear_header_that_cannot_be_parsed(self, sealed, studies, key, tmp_path):
+        """Record and pixels are there: the original comes back, and nobody says that the header is unchanged."""
+        path = sealed / "image0.dcm"
+        data = path.read_bytes()
+        name = element(0x00100010, "PN", b"Doe^John")
+        assert data.count(name) == 1
+        path.write_bytes(data.replace(name, b"\x10\0\x10\0UN\0\0\xf0\xff\xff\x7f"))
+        said = "the clear header was not compared: "
+        done = Result("decrypt", "-i", key, path, "-o", tmp_path / "back")
+        assert done.code == 0
+        assert f"remark: {path}: {said}" in done.err
+        assert (tmp_path / "back" / "image0.dcm").read_bytes() == (studies / "a" / "image0.dcm").read_bytes()
+        line = Result("decrypt", "-i", key, path, "-o", tmp_path / "again", "--json").lines()[0]
+        assert line["remark"].startswith(said)
+        assert (line["changed"], line["compared"], line["corrections_applied"]) == ([], False, False)
+        line = Result("decrypt", "-i", key, path, "-o", tmp_path / "dry", "--json", "--dry-run").lines()[0]
+        assert (line["compared"], line["remark"].startswith(said)) == (False, True)
+        found = Result("verify", "-i", key, path)
+        assert found.code == 0
+        assert said in found.out
+        assert Result("verify", "-i", key, path, "--json").lines()[0]["remark"].startswith(said)
+        assert Result("verify", path).code == 1, "without a key, plain pixels could stand in the damage"
+        strict = Result("decrypt", "-i", key, path, "-o", tmp_path / "strict", "--headers", "strict")
+        assert (strict.code, tree(tmp_path / "strict")) == (1, [])
+        assert said in strict.err
 
     def test_outputs_that_cannot_be(self, studies, recipient, key, tmp_path):
         for output in (key, key / "below", Path("/proc/none")):

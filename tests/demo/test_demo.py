@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,3 +61,13 @@ def test_a_node_that_does_not_start(
     said = capsys.readouterr().out
     assert "before it was ready" in said
     assert "end of node.log" in said
+
+
+def test_what_came_back_of_an_object_whose_uid_is_none_has_the_derived_name(tmp_path: Path) -> None:
+    one, entry = SimpleNamespace(sop_instance_uid="dccc9599"), SimpleNamespace(sop_instance_uid="2.25.1")
+    assert demo.restored_file(tmp_path, one, entry) is None
+    (tmp_path / "2.25.1.dcm").touch()
+    assert demo.restored_file(tmp_path, one, None) is None
+    assert demo.restored_file(tmp_path, one, entry) == tmp_path / "2.25.1.dcm"
+    (tmp_path / "dccc9599.dcm").touch()
+    assert demo.restored_file(tmp_path, one, entry) == tmp_path / "dccc9599.dcm"

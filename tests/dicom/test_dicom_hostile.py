@@ -29,7 +29,7 @@ from synthetic import (
     us,
 )
 
-from iomt_crypt.dicom import Policy, encoding, inspect_file, protect, read_file, restore, split_file, verify_file
+from iomt_crypt.dicom import Policy, inspect_file, protect, read_file, restore, split_file, verify_file
 from iomt_crypt.errors import (
     InputError,
     IomtCryptError,
@@ -339,15 +339,16 @@ def test_declared_sizes_cost_no_memory(tmp_path: Path):
     assert int(done.stdout) < 32 * 1024, "KiB above the base"
 
 
-def test_deflate_bomb(monkeypatch, epoch, policy):
+def test_deflate_bomb():
     """The limit stops it before it is inflated in full."""
-    monkeypatch.setattr(encoding, "_INFLATED_LIMIT", 1 << 22)
     raw = bomb(64 << 20)
     assert len(raw) < 100_000
+    few = Policy(expansion_allowance_bytes=0, max_expansion=50)
     tracemalloc.start()
     try:
-        with pytest.raises(MalformedError, match="larger than 4194304 bytes"):
-            read_file(io.BytesIO(raw))
+        with pytest.raises(MalformedError, match=r"larger than \d+ bytes") as caught:
+            read_file(io.BytesIO(raw), policy=few)
+        assert "max_expansion" in caught.value.hint
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()

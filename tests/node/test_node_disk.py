@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from node_harness import dataset, opened, uid, write_object
 
 from iomt_crypt.errors import NetworkError
+from iomt_crypt.node.ballast import BALLAST_BYTES
 from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.sender import Sender
 from iomt_crypt.node.transport import configure_pynetdicom
@@ -36,7 +38,7 @@ def _with_tmpfs(folder, size_bytes: int) -> tuple[str, ...]:
 def test_full_disk(tmp_path, archive, make_config, run_node, identity, reserve_bytes):
     spool = tmp_path / "spool"
     spool.mkdir()
-    prefix = _with_tmpfs(spool, 16 * _MIB)
+    prefix = _with_tmpfs(spool, 16 * _MIB + BALLAST_BYTES)
     subprocess.run([*prefix, sys.executable, "-c", ""], check=True, timeout=60)
     open_again = threading.Event()
     # The archive has no room either, so the spool fills up.
@@ -68,3 +70,14 @@ def test_full_disk(tmp_path, archive, make_config, run_node, identity, reserve_b
     found = dict(opened(stored, identity) for stored in archive.stored)
     assert found == {uid(number): dataset(number, size=_SIDE) for number in range(36)}
     assert node.stop() == 0
+
+
+def test_full_to_the_last_byte_and_deliveries_go_on(tmp_path, make_config):
+    """The journal has room that was set aside; senders do not get it."""
+    (tmp_path / "spool").mkdir()
+    config = make_config(1)
+    prefix = _with_tmpfs(tmp_path / "spool", 12 * _MIB)
+    script = Path(__file__).with_name("full_disk.py")
+    command = [*prefix, sys.executable, str(script), str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "delivered\n", done.stderr[-3000:]

@@ -6,12 +6,16 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 
 import pytest
 from node_harness import (
     CT,
     EXPLICIT,
+    LIMIT_S,
     MR,
     PATIENT,
     PATIENT_ID,
@@ -279,7 +283,9 @@ def test_an_archive_that_is_away_is_waited_for(tmp_path, make_config, run_node, 
     assert cli("node", "release", "--config", config, "--all").returncode == 0
     archive.wait(lambda: len(archive.stored) == 5)
     _check_delivered(archive, identity, range(5))
-    assert cli("node", "check", "--config", config).returncode == 0
+    checked = cli("node", "check", "--config", config)
+    assert checked.returncode == 0
+    assert "storage: ok" in checked.stdout
     assert node.stop() == 0
     archive.close()
 
@@ -360,6 +366,35 @@ def test_a_port_in_use_ends_the_node_with_a_hint(archive, make_config):
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
     assert "hint" in done.stderr
+
+
+def test_what_it_writes_is_its_own_and_an_unread_log_does_not_keep_it(tmp_path, make_config):
+    """Umask 000, and a log pipe that is full from the beginning and that nobody reads."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    with suppress(BlockingIOError):
+        while os.write(write_fd, bytes(1 << 12)):
+            pass
+    os.set_blocking(write_fd, True)
+    code = "import os; os.umask(0); from iomt_crypt.cli import main; main()"
+    config = make_config(1, node={"log_level": "DEBUG"})
+    command = [sys.executable, "-c", code, "node", "run", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=write_fd, start_new_session=True)
+    try:
+        folder = tmp_path / "spool"
+        wait_until((folder / "node.json").exists)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+        assert {"journal.sqlite3", "node.json", "node.lock", "ballast", "site-key.fingerprint"} <= modes.keys()
+        assert set(modes.values()) == {0o600}
+        assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir()) if path.is_dir()} == {0o700}
+        process.terminate()
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.close(read_fd)
+        os.close(write_fd)
 
 
 def test_a_row_without_its_file_is_failed_with_the_reason(tmp_path, archive, make_config, run_node):

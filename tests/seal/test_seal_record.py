@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import replace
 
 import cbor2
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from iomt_crypt.errors import AuthenticationError, NoMatchingIdentityError
 from iomt_crypt.seal import Epoch, HpkeIdentity, Keyring, Layout, ObjectKey, Record, Stanza, open_header, seal_header
+from iomt_crypt.seal.container import contain
+from iomt_crypt.seal.encoding import require_few
 from tests.mutation import body_of, changed, contained
 
 
@@ -235,3 +238,32 @@ def test_a_stanza_is_bound_to_its_epoch(identity):
     assert identity.unwrap(stanza, b"2" * 16) is None
     assert identity.unwrap(Stanza("rsa", stanza.recipient, stanza.body), b"1" * 16) is None
     assert identity.unwrap(replace(stanza, recipient=bytes(8)), b"1" * 16) == bytes(32)
+
+
+def test_few_bytes_make_few_values():
+    """A megabyte of empty maps would be 64 MB of them: refused before they are made."""
+    body = b"\xad\x63mac\x9a" + (1 << 20).to_bytes(4, "big") + b"\xa0" * (1 << 20)
+    container = contain(body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AuthenticationError):
+            Record.unpack(container)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(container)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("value", "n_values"),
+    [
+        ({"a": [1, -1, 1.5, None, True], "b": {"c": b"x" * 70_000}}, 12),
+        ([b"x" * 300] * 300, 301),
+        (["y" * 70_000, 1 << 40, 70_000, 300, 24], 6),
+    ],
+)
+def test_values_are_counted_as_the_decoder_makes_them(value, n_values):
+    encoded = cbor2.dumps(value)
+    assert len(encoded) > 1 << 16
+    require_few(encoded, n_values)
+    with pytest.raises(ValueError, match=f"more than {n_values - 1} values"):
+        require_few(encoded, n_values - 1)

@@ -10,17 +10,18 @@ from typing import BinaryIO, Literal
 
 from iomt_crypt.checks.transform.seal import open_image
 from iomt_crypt.checks.transform.word import Raw
-from iomt_crypt.dicom import Policy, Source, read_file
+from iomt_crypt.dicom import Policy, Source
 from iomt_crypt.dicom.file import open_input
 from iomt_crypt.dicom.pixel import plan_pixels
 from iomt_crypt.dicom.restore import frames, open_object, read_record
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.dicom.uid import SOP_INSTANCE
 from iomt_crypt.errors import IomtCryptError, NotEncryptedError
 from iomt_crypt.seal import Keyring, Layout, Record
 
 _NO_LAYOUT = Layout(0, 0, 8, 1)
 # What was encrypted was limited then; nothing of this size is read here.
-_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE)
+_LARGEST = Policy(max_pixel_bytes=0xFFFFFFFE, expansion_allowance_bytes=1 << 48)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Integrity:
         frames that the record speaks of
     sop_instance_uid
         of an object as its header says, empty for an image
+    remark
+        what of the clear header could not be compared, and why; else empty
     """
 
     state: Literal["authentic", "consistent", "plain", "faulty"]
@@ -45,6 +48,7 @@ class Integrity:
     changed: tuple[str, ...] = ()
     n_frames: int = 0
     sop_instance_uid: str = ""
+    remark: str = ""
 
     @property
     def passed(self) -> bool:
@@ -57,7 +61,7 @@ def check_object(obj: str | Path | BinaryIO, keyring: Keyring | None) -> Integri
     source: Source | None = None
     try:
         with _open(obj) as stream:
-            source = read_file(stream)
+            source = read_sealed(stream)
             record = read_record(source)
             problems = tuple(_contradictions(source, record))
             if problems:
@@ -66,7 +70,9 @@ def check_object(obj: str | Path | BinaryIO, keyring: Keyring | None) -> Integri
                 return Integrity("consistent", (), (), record.layout.n_frames, source.text(SOP_INSTANCE))
             opened = open_object(source, keyring)
             n_frames = sum(1 for _ in frames(opened))
-            return Integrity("authentic", (), opened.drift.changed, n_frames, source.text(SOP_INSTANCE))
+            drift = opened.drift()
+            uid = source.text(SOP_INSTANCE)
+            return Integrity("authentic", (), drift.changed, n_frames, uid, drift.obstacle)
     except NotEncryptedError:
         return Integrity("plain", sop_instance_uid=source.text(SOP_INSTANCE) if source else "")
     except IomtCryptError as error:

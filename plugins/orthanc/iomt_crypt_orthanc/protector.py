@@ -80,7 +80,7 @@ class Protector:
             The cipher does not work here, or what it made does not open as ``data``; see `iomt_crypt.checks.vouch`.
         """
         stream = io.BytesIO(data)
-        source = read_file(stream)
+        source = read_file(stream, policy=self._policy)
         if find_record(source.header) is not None:
             check_encrypted(source)
             return Outcome("kept")

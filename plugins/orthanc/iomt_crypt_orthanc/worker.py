@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from iomt_crypt.checks.answer import check_answers
-from iomt_crypt.dicom import Headers, Policy, read_file, restore
+from iomt_crypt.dicom import Headers, Policy, restore
 from iomt_crypt.dicom.block import find_record
 from iomt_crypt.dicom.element import Element
 from iomt_crypt.dicom.meta import file_meta
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.recipient import RecipientList
 from iomt_crypt.seal import Keyring, fingerprint_text, load_identities, load_or_create_site_key
 from iomt_crypt_orthanc import channel, quarantine
 from iomt_crypt_orthanc.protector import Protector, said
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any], bytearray], tuple[dict[str, Any], bytes]]
 
@@ -83,7 +86,7 @@ class ReleaseRole:
     def handle(self, head: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], bytes]:
         del head
         try:
-            source = read_file(io.BytesIO(body))
+            source = read_sealed(io.BytesIO(body))
             uid = source.text(0x00080018)
             if find_record(source.header) is None:
                 return {"verdict": "plain", "sop_instance_uid": uid}, b""
@@ -91,6 +94,8 @@ class ReleaseRole:
             restored = restore(io.BytesIO(body), sink, keyring=self._keyring, headers=self._headers)
         except Exception as error:  # noqa: BLE001 - the host must get an answer
             return {"verdict": "failed", "reason": said(error)}, b""
+        if restored.remark:
+            _log.warning("decrypted as it was encrypted: %s", restored.remark)
         return {"verdict": "decrypted", "sop_instance_uid": restored.sop_instance_uid}, sink.getvalue()
 
 
