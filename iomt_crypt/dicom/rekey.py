@@ -79,7 +79,9 @@ def _write(sink: int, data: bytes) -> int:
     return len(data)
 
 
-def rotate(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch, look: Look) -> None:
+def rotate(
+    stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch, look: Look = lambda stored, plain: None
+) -> None:
     """Encrypt the object in ``stream`` anew into ``sink`` (empty, readable, seekable): a new data key, new tags.
 
     The clear header stays as it is now, with what an archive corrected in it; so do the UIDs, the sealed original and
