@@ -12,10 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LIMIT_S = 300
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 # what a wheel is made of
 _PROJECT = ("iomt_crypt", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 
@@ -108,6 +111,23 @@ def by_link(folder: Path, wheel: Path, extras: str = "") -> Environment:
     )
     script.chmod(0o755)
     return environment
+
+
+@cache
+def node_interpreter() -> str:
+    """Python with this checkout and what its node, tokens and key services need: what a hospital's server has.
+
+    Among the packages of the tests are many that MONAI imports where it finds them, at three seconds a process.
+    """
+    # It lives as long as the process of the tests.
+    folder = tempfile.TemporaryDirectory(prefix="iomt-crypt-node-")
+    _KEPT.append(folder)
+    environment = _new(Path(folder.name) / "venv", with_pip=False)
+    ours = distribution("iomt-crypt")
+    for found in (ours, *_closure(ours, {"node", "token", "kms"}, set())):
+        _link(found, environment.site)
+    (environment.site / "checkout.pth").write_text(f"{ROOT}\n")
+    return str(environment.python)
 
 
 def with_packages_of_the_tests(folder: Path) -> Environment:
