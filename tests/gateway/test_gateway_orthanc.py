@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from clean_environment import node_interpreter
 from corpus import ENCRYPTED
 
 from demo import gateway, orthanc
@@ -68,10 +69,13 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, peer) -> Iterator[Gateway]:
+def running(tmp_path_factory: pytest.TempPathFactory, peer, request) -> Iterator[Gateway]:
     peer("Orthanc")
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "orthanc").mkdir()
+    patch = pytest.MonkeyPatch()
+    patch.setattr(gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
+    request.addfinalizer(patch.undo)
     identity, recipient = gateway.make_key(folder)
     with orthanc.start(folder / "orthanc") as archive:
         config = gateway.write_config(folder, recipient, archive)
