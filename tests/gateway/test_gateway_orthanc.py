@@ -69,13 +69,18 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, peer, request) -> Iterator[Gateway]:
+def commands() -> Iterator[None]:
+    """With what a server has, and not with all that is installed for the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, peer, commands) -> Iterator[Gateway]:
     peer("Orthanc")
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "orthanc").mkdir()
-    patch = pytest.MonkeyPatch()
-    patch.setattr(gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
-    request.addfinalizer(patch.undo)
     identity, recipient = gateway.make_key(folder)
     with orthanc.start(folder / "orthanc") as archive:
         config = gateway.write_config(folder, recipient, archive)
