@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A worker for each core, and each with one thread of OpenMP's: more would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
 .PHONY: demo test check bench compare attacks randomness docs clean
 .DELETE_ON_ERROR:
@@ -10,10 +12,22 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 demo: $(VENV)/.demo ## send, encrypt, store, fetch, decrypt, compare; SRC=folder for your own studies
 	$(BIN)/python -m demo $(SRC)
 
-test: $(VENV)/.test ## the whole test suite, real peers included
+.PHONY: peers corpus research endure
+peers: $(VENV)/.test
 	tests/install_peers.sh
 	$(BIN)/python -m demo.samples --output sample_dicom
-	$(BIN)/pytest -n auto --dist loadgroup tests
+
+test: peers ## the tests of the product, real peers included
+	$(PYTEST) tests
+
+corpus: peers ## what runs over real files once more, as on a machine without ../shared
+	SHARED_DICOM=none $(PYTEST) $$(grep -rlE '^(from|import) (corpus|images)\b' tests --include='test_*.py')
+
+research: peers ## tests of what the product never calls: attacks, baselines, ablation, batteries of randomness
+	$(PYTEST) tests/research
+
+endure: peers ## nodes, archives and plug-ins RUNS times beside a busy core: what fails now and then shows
+	BIN=$(BIN) tests/endure.sh $(or $(RUNS),10)
 
 check: $(VENV)/.test ## format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .

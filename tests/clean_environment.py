@@ -12,10 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -24,6 +26,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LIMIT_S = 300
+#: What saves pip half of its work: no environment of its own for each package it builds (pip takes the 0 for a "no" to
+#: isolation), and of hundreds of modules only those that are used are compiled.
+PIP = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 # what a wheel is made of
 _PROJECT = ("iomt_crypt", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 
@@ -44,7 +50,8 @@ class Environment:
         """As after ``source bin/activate``; nothing of the environment of the tests comes through."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        return {**kept, "VIRTUAL_ENV": str(self.folder), "PATH": path, "NUMBA_NUM_THREADS": "1", **more}
+        ours = {"VIRTUAL_ENV": str(self.folder), "PATH": path, "NUMBA_NUM_THREADS": "1"}
+        return {**kept, **ours, **PIP, **more}
 
     def run(self, *words: object, cwd: Path | None = None, check: bool = True, **more: str):
         """Run a program of the environment; its output is text."""
@@ -102,25 +109,31 @@ def by_link(folder: Path, wheel: Path, extras: str = "") -> Environment:
     (info,) = environment.site.glob("iomt_crypt-*.dist-info")
     for found in _closure(Distribution.at(info), set(extras.split(",")) if extras else set(), set()):
         _link(found, environment.site)
-    script = environment.folder / "bin" / "iomt-crypt"
-    script.write_text(
-        f"#!{environment.python}\nfrom iomt_crypt.cli import main\nif __name__ == '__main__':\n    main()\n"
-    )
-    script.chmod(0o755)
+    _write_script(environment, "iomt-crypt", "from iomt_crypt.cli import main", "main()")
     return environment
 
 
-def with_packages_of_the_tests(folder: Path) -> Environment:
-    """With pip, without this project, and with all it may need installed already: for instructions that begin so."""
-    environment = _new(folder, with_pip=True)
-    (environment.site / "packages.pth").write_text(str(_site_of_the_tests()) + "\n")
-    return environment
+@cache
+def node_interpreter() -> str:
+    """Python with this checkout and what its node, tokens and key services need: what a hospital's server has.
+
+    Among the packages of the tests are many that MONAI imports where it finds them, at three seconds a process.
+    """
+    # It lives as long as the process of the tests.
+    folder = tempfile.TemporaryDirectory(prefix="iomt-crypt-node-")
+    _KEPT.append(folder)
+    environment = _new(Path(folder.name) / "venv", with_pip=False)
+    ours = distribution("iomt-crypt")
+    for found in (ours, *_closure(ours, {"node", "token", "kms"}, set())):
+        _link(found, environment.site)
+    (environment.site / "checkout.pth").write_text(f"{ROOT}\n")
+    return str(environment.python)
 
 
-def with_packages_of_the_core(folder: Path) -> Environment:
-    """The same with what the core needs only."""
+def with_packages_of(folder: Path, *extras: str) -> Environment:
+    """With pip, without this project, and with what it and ``extras`` need: for instructions that begin so."""
     environment = _new(folder, with_pip=True)
-    for found in _closure(distribution("iomt-crypt"), set(), set()):
+    for found in _closure(distribution("iomt-crypt"), set(extras), set()):
         _link(found, environment.site)
     return environment
 
@@ -148,12 +161,20 @@ def reuse_kernels(site: Path) -> int:
 
 
 def _new(folder: Path, *, with_pip: bool) -> Environment:
-    venv.EnvBuilder(with_pip=with_pip, symlinks=True).create(folder)
-    return Environment(folder)
+    venv.EnvBuilder(symlinks=True).create(folder)
+    environment = Environment(folder)
+    if with_pip:
+        # Linked, and not unpacked anew; with what builds a package, so that pip need not get that for each.
+        for name in ("pip", "setuptools"):
+            _link(distribution(name), environment.site)
+        _write_script(environment, "pip", "from pip._internal.cli.main import main", "sys.exit(main())")
+    return environment
 
 
-def _site_of_the_tests() -> Path:
-    return Path(str(distribution("numpy").locate_file("")))
+def _write_script(environment: Environment, name: str, imported: str, call: str) -> None:
+    script = environment.folder / "bin" / name
+    script.write_text(f"#!{environment.python}\nimport sys\n\n{imported}\n\nif __name__ == '__main__':\n    {call}\n")
+    script.chmod(0o755)
 
 
 def _closure(root: Distribution, extras: set[str], seen: set[str]) -> Iterator[Distribution]:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import corpus
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,6 +22,15 @@ settings.register_profile(
 settings.load_profile("default")
 
 _ELSEWHERE = {"Orthanc": orthanc.binary}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one worker does in one go comes first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def pytest_report_header() -> str:
+    return f"real files: {len(corpus.CASES)}, {'with' if corpus.SHARED.exists() else 'without'} {corpus.SHARED}"
 
 
 @pytest.fixture(scope="session", autouse=True)

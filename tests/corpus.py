@@ -1,11 +1,14 @@
 """Real DICOM files that the tests run over: ../shared/dicom where it is, and the files that pydicom brings along.
 
-``dicom/refused.csv`` says exactly which of them are refused, and how, so that no regression can hide as a refusal.
+SHARED_DICOM in the environment names another folder than ../shared/dicom; ``SHARED_DICOM=none`` does without, as on a
+machine that has no such folder. ``dicom/refused.csv`` says exactly which of the files are refused, and how, so that no
+regression can hide as a refusal.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ import pydicom.data
 from iomt_crypt import errors
 
 _HERE = Path(__file__).resolve().parent
-SHARED = _HERE.parents[1] / "shared" / "dicom"
+SHARED = Path(os.environ.get("SHARED_DICOM") or _HERE.parents[1] / "shared" / "dicom")
 _PYDICOM = Path(pydicom.data.__file__).parent
 _ABOUT = ("MANIFEST.csv", "README.md")  # what the shared folder says about itself
 

@@ -7,11 +7,10 @@ are so few that NPCR is a Poisson count: its true level is 5.1% at 512 x 512 (4 
 and 2.6% at 128 x 128 (0.25 expected, 2 or more fail).
 """
 
-from pathlib import Path
-
 import numpy as np
 import pydicom
 import pytest
+from corpus import SHARED
 from pydicom.data import get_testdata_file
 
 from iomt_crypt import cipher
@@ -19,7 +18,7 @@ from iomt_crypt.analysis.metric import critical_range, npcr_percent, uaci_percen
 
 TRIALS = 1000
 MINIMUM_INSIDE = 930
-SHARED_CT = Path(__file__).parents[3] / "shared" / "dicom" / "cornerstone" / "CTImage.dcm"
+SHARED_CT = SHARED / "cornerstone" / "CTImage.dcm"
 
 
 def pixels_of(path, dtype):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from clean_environment import node_interpreter
 from corpus import ENCRYPTED
 
 from demo import gateway, orthanc
@@ -68,7 +69,15 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, peer) -> Iterator[Gateway]:
+def commands() -> Iterator[None]:
+    """With what a server has, and not with all that is installed for the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, peer, commands) -> Iterator[Gateway]:
     peer("Orthanc")
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "orthanc").mkdir()

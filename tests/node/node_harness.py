@@ -9,7 +9,6 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from pynetdicom.sop_class import Verification
 from iomt_crypt.dicom import restore
 from iomt_crypt.node.transport import EventSocket, abort_if_open
 from iomt_crypt.seal import HpkeIdentity, Keyring
+from tests.clean_environment import node_interpreter
+from tests.command_line import invoke
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -182,7 +183,7 @@ class Node:
 
     def __init__(self, config: Path, *, prefix: tuple[str, ...] = ()) -> None:
         code = "from iomt_crypt.cli import main; main()"
-        command = [*prefix, sys.executable, "-c", code, "node", "run", "--config", str(config)]
+        command = [*prefix, node_interpreter(), "-c", code, "node", "run", "--config", str(config)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
         self.lines: list[str] = []
         self._changed = threading.Condition()
@@ -244,8 +245,11 @@ class Node:
 
 
 def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command: in this process, but for a node, which takes the signals of its process."""
+    if arguments[:2] != ("node", "run"):
+        return invoke(*arguments)
     code = "from iomt_crypt.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command = [node_interpreter(), "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
 
 

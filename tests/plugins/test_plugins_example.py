@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from clean_environment import ROOT, copy_project, with_packages_of_the_tests
+from clean_environment import ROOT, copy_project, with_packages_of
 from pydicom import dcmread
 from readme_script import follow, links
 
@@ -213,7 +213,8 @@ def followed(tmp_path_factory, sample_files) -> Path:
     marked = dcmread(folder / "sample_dicom" / "1.dcm")
     marked.BurnedInAnnotation = "YES"
     marked.save_as(folder / "sample_dicom" / "1.dcm")
-    follow(FOLDER / "README.md", with_packages_of_the_tests(base / "venv"), folder)
+    environment = with_packages_of(base / "venv", "node")
+    follow(FOLDER / "README.md", environment, folder, port="11114", also=[folder / "plugins/example/node.toml"])
     return folder
 
 

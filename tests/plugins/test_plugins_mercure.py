@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clean_environment import ROOT, copy_project, with_packages_of_the_core
+from clean_environment import ROOT, copy_project, with_packages_of
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from readme_script import follow, links
@@ -281,6 +281,6 @@ def test_the_readme_works(tmp_path, sample_files):
     (folder / "sample_dicom").mkdir()
     for number, path in enumerate(sorted(sample_files, key=lambda path: path.stat().st_size)[:4]):
         shutil.copy(path, folder / "sample_dicom" / f"{number}.dcm")
-    environment = with_packages_of_the_core(tmp_path / "venv")
+    environment = with_packages_of(tmp_path / "venv")
     follow(FOLDER / "README.md", environment, folder)
     assert len(list((folder / "out").glob("*.dcm"))) == 4

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clean_environment import ROOT, Environment, copy_project, with_packages_of_the_core
+from clean_environment import ROOT, Environment, copy_project, with_packages_of
 from pydicom import dcmread
 from readme_script import blocks, follow, links
 
@@ -33,7 +33,7 @@ def followed(tmp_path_factory, sample_files) -> tuple[Environment, Path]:
     smallest = sorted((path for path in sample_files if "ct-" in path.name), key=lambda path: path.stat().st_size)
     for number, path in enumerate(smallest[:2]):
         shutil.copy(path, folder / "sample_dicom" / f"{number}.dcm")
-    environment = with_packages_of_the_core(base / "venv")
+    environment = with_packages_of(base / "venv")
     command = ["python", "-m", "pip", "download", "--no-deps", "-q", "-d", str(base), "monai-deploy-app-sdk==4.0.0"]
     if os.environ.get("CI") != "true" and environment.run(*command, check=False).returncode:
         pytest.skip("pip cannot get the MONAI Deploy App SDK")

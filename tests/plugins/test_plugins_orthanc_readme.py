@@ -15,9 +15,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from clean_environment import PYTHON, reuse_kernels
 from iomt_crypt_orthanc import quarantine
 from orthanc_harness import PACKAGE, ROOT, require_libraries
 from plain_image import write_image
+from readme_script import free_port
 
 from demo import orthanc
 from iomt_crypt.dicom import inspect_file
@@ -27,12 +29,6 @@ pytestmark = pytest.mark.peer
 README = (PACKAGE / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LIMIT_S = 300.0
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as end:
-        end.bind(("127.0.0.1", 0))
-        return end.getsockname()[1]
 
 
 class Machine:
@@ -146,6 +142,8 @@ def test_followed_to_the_letter(machine: Machine):
     assert packages.startswith("apt-get install")
     for block in first:
         machine.run(block)
+        if "pip install" in block:
+            assert reuse_kernels(machine.folder / "opt" / "lib" / PYTHON / "site-packages") > 0
     first_image = write_image(machine.checkout, 1)
     shutil.copy(first_image, machine.checkout / "image.dcm")
     with machine.service():

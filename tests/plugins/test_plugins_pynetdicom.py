@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from clean_environment import ROOT, copy_project, with_packages_of_the_tests
+from clean_environment import ROOT, copy_project, with_packages_of
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
@@ -261,5 +261,5 @@ def test_the_readme_works(tmp_path, sample_files):
     (folder / "sample_dicom").mkdir()
     for number, path in enumerate(sorted(sample_files, key=lambda path: path.stat().st_size)[:3]):
         shutil.copy(path, folder / "sample_dicom" / f"{number}.dcm")
-    follow(FOLDER / "README.md", with_packages_of_the_tests(tmp_path / "venv"), folder)
+    follow(FOLDER / "README.md", with_packages_of(tmp_path / "venv", "node"), folder, port="11113")
     assert len(list((folder / "store" / "objects").glob("*.dcm"))) == 3

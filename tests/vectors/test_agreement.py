@@ -1,6 +1,7 @@
 """Four implementations, 10,000 frames: the same cipher words from each, and each gives the plain ones back.
 
-The verifier was written from docs/SPEC.md alone, and shares no line with the package.
+The verifier was written from docs/SPEC.md alone, and shares no line with the package. In plain Python integers it takes
+minutes for all of the frames: here are a quarter of them, and ``tests/research/agreement`` has the rest.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.vectors.verify import cipher as verifier
 
 CASES = 10_000
 SHARDS = 8
+HERE = 2
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ def second(frame: Frame) -> Iterator[bytes]:
         yield verifier.to_bytes(words, frame.w)
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(HERE))
 def test_agreement(shard):
+    check_shard(shard)
+
+
+def check_shard(shard: int) -> None:
     """Each shard has random frames of its own, the same in every run."""
     count = 0
 
