@@ -58,8 +58,9 @@ def appearing_file(
             make_folder(path.parent)
         with new_file(path, mode=mode, replace=replace) as file:
             yield file
-    except OSError as error:
-        raise storage_error(error, path, hint=hint) from error
+    except OSError as cause:
+        error = storage_error(cause, path, hint=hint)
+        raise error from cause
 
 
 @contextmanager
