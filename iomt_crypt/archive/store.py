@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from iomt_crypt.durable import draft_path
 from iomt_crypt.errors import ConfigurationError, InputError, StorageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://")
@@ -181,7 +181,7 @@ def _by_move(fs: Any, path: str, location: str) -> Iterator[BinaryIO]:
 
 def _draft(path: str) -> str:
     folder, _, name = path.rpartition("/")
-    return f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+    return f"{folder}/{draft_path(Path(name)).name}"
 
 
 def _exists(location: str) -> StorageError:

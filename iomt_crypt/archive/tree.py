@@ -7,7 +7,6 @@ all sources; what we keep for ourselves (drafts, ``.iomt-crypt/``) is passed ove
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,11 +16,11 @@ from typing import Any
 
 from iomt_crypt.archive import store
 from iomt_crypt.archive.operation import Item, Outcome
+from iomt_crypt.durable import is_draft
 from iomt_crypt.errors import InputError, IomtCryptError, MalformedError
 
 STATE_FOLDER = ".iomt-crypt"
 DICOMDIR = "DICOMDIR"  # PS3.10 8.6
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _status(location: str) -> os.stat_result | None:
 
 
 def _is_own(name: str) -> bool:
-    return name == STATE_FOLDER or (name[:1] == "." and _DRAFT.fullmatch(name) is not None)
+    return name == STATE_FOLDER or is_draft(name)
 
 
 def _directory(source: str) -> Iterator[Found | Outcome]:

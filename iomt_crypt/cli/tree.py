@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
 from iomt_crypt.cli.console import TreeBar, full_hint, print_error, print_failure, print_json, print_note, totals_text
+from iomt_crypt.durable import appear, open_draft, storage_error, sync_folder
 from iomt_crypt.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
@@ -193,12 +194,12 @@ class _ReportFile:
     def __enter__(self) -> Self:
         if self._path is None:
             return self
-        self._draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
         try:
-            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise StorageError(f"{self._path}: the report cannot be written ({error.strerror})") from error
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+            self._draft, file = open_draft(self._path, 0o600)
+        except OSError as cause:
+            error = storage_error(cause, f"{self._path} (the report)")
+            raise error from cause
+        self._file = TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
         self._file.write(f'{{"command": {json.dumps(self._command)},\n "objects": [')
         self._began = time.monotonic()
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -227,11 +228,19 @@ class _ReportFile:
             "objects_per_second": round(self._counts["done"] / seconds, 3) if seconds else None,
             "complete": self._summary is not None,
         }
-        with self._file as file:
-            file.write("],\n " + json.dumps(totals)[1:] + "\n")
-        if not _takes_report(self._path):  # a result of this run has the name
-            raise StorageError(f"{self._path}: something else was put there meanwhile; the report is {self._draft}")
-        self._draft.replace(self._path)
+        try:
+            with self._file as file:
+                file.write("],\n " + json.dumps(totals)[1:] + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                if not _takes_report(self._path):  # a result of this run has the name
+                    what = "something else was put there meanwhile"
+                    raise StorageError(f"{self._path}: {what}; the report is {self._draft}")
+                appear(self._draft, self._path, replace=True)
+            sync_folder(self._path.parent)
+        except OSError as cause:
+            error = storage_error(cause, f"{self._path} (the report)")
+            raise error from cause
 
 
 def tree_sources(values: Sequence[str]) -> list[str]:

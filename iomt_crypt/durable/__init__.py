@@ -8,20 +8,23 @@ removes it. Nothing that is there already is replaced, unless the caller says so
 from iomt_crypt.durable.appearance import (
     appear,
     appearing_file,
+    appearing_folder,
     make_folder,
     new_file,
     storage_error,
     sync_folder,
 )
-from iomt_crypt.durable.draft import draft_path, is_draft, remove_leftovers
+from iomt_crypt.durable.draft import draft_path, is_draft, open_draft, remove_leftovers
 
 __all__ = [
     "appear",
     "appearing_file",
+    "appearing_folder",
     "draft_path",
     "is_draft",
     "make_folder",
     "new_file",
+    "open_draft",
     "remove_leftovers",
     "storage_error",
     "sync_folder",

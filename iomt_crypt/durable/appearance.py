@@ -6,13 +6,14 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from iomt_crypt.durable.draft import open_draft
+from iomt_crypt.durable.draft import open_draft, open_draft_folder
 from iomt_crypt.errors import DiskFullError, StorageError
 
 HINT = "nothing is overwritten; choose another name, or move what is there away"
@@ -89,6 +90,35 @@ def new_file(path: Path, *, mode: int = 0o666, replace: bool = False) -> Iterato
             raise
     finally:
         os.close(folder)
+
+
+@contextmanager
+def appearing_folder(path: Path, *, mode: int = 0o777, hint: str = HINT) -> Iterator[Path]:
+    """A folder that becomes ``path`` when the block ends well, with what was put into it by `appearing_file`.
+
+    Missing folders above it are made. After any error nothing of it is left.
+
+    Raises
+    ------
+    StorageError
+        ``path`` exists, or it cannot be written.
+    DiskFullError
+        There is no room.
+    """
+    try:
+        make_folder(path.parent)
+        draft, descriptor = open_draft_folder(path, mode)
+        try:
+            yield draft
+            _sync(descriptor)
+            appear(draft, path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)  # it has its name now, and is not there
+            os.close(descriptor)
+    except OSError as cause:
+        error = storage_error(cause, path, hint=hint)
+        raise error from cause
 
 
 @contextmanager
@@ -185,10 +215,13 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
         make_folder(path.parent)
         make_folder(path, mode=mode)
         return
-    except OSError:  # there already; or the folder above is on a read-only file system, and this one is not
-        if not path.is_dir():
-            raise
-        return
+    except OSError as error:
+        # It is there already; the folder above may be read-only, and this one not.
+        if path.is_dir():
+            return
+        if isinstance(error, FileExistsError):
+            raise OSError(errno.ENOTDIR, f"{path} is not a folder") from None
+        raise
     sync_folder(path.parent)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -61,6 +62,20 @@ def open_draft(path: Path, mode: int) -> tuple[Path, BinaryIO]:
     raise OSError(errno.EEXIST, "no name for a draft is free", str(path.parent))
 
 
+def open_draft_folder(path: Path, mode: int) -> tuple[Path, int]:
+    """A new folder that is a draft of ``path``, and the descriptor that holds its lock. Raises OSError."""
+    for _ in range(_ATTEMPTS):
+        draft = draft_path(path)
+        with suppress(FileExistsError, FileNotFoundError):  # another's; or taken for a leftover before it was locked
+            draft.mkdir(mode=mode)
+            descriptor = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | _FILE)
+            if _is_locked(descriptor, draft):
+                return draft, descriptor
+            os.close(descriptor)
+        path.parent.stat()  # no folder for it: FileNotFoundError is the answer
+    raise OSError(errno.EEXIST, "no name for a draft is free", str(path.parent))
+
+
 def _is_locked(descriptor: int, draft: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,22 +97,23 @@ def remove_leftovers(folder: Path, *, below: bool = False) -> list[Path]:
     """
     removed = []
     for place, names, files in os.walk(folder):
-        if not below:
-            names.clear()
-        removed += [path for name in files if _is_ours(name) and _remove_if_dead(path := Path(place, name))]
+        drafts = [Path(place, name) for name in (*files, *names) if _is_ours(name)]
+        removed += [path for path in drafts if _remove_if_dead(path)]
+        names[:] = [name for name in names if below and not is_draft(name)]
     return removed
 
 
 def _remove_if_dead(path: Path) -> bool:
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _FILE)
+        is_folder = path.is_dir() and not path.is_symlink()
+        descriptor = os.open(path, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_NONBLOCK | _FILE)
         try:
             status = os.fstat(descriptor)
-            if not S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            if not (is_folder or S_ISREG(status.st_mode)) or status.st_uid != os.geteuid():
                 return False
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(status, os.lstat(path)):
-                path.unlink()
+                shutil.rmtree(path) if is_folder else path.unlink()
                 return True
         finally:
             os.close(descriptor)
