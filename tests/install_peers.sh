@@ -3,7 +3,8 @@
 # With CI=true a missing peer fails the tests that need it; without, those tests are skipped by name.
 set -u
 declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
-  [mkfs.exfat]=exfatprogs [mount.exfat-fuse]=exfat-fuse [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2
+  [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2
+  [mkfs.exfat]=exfatprogs [mount.exfat-fuse]=exfat-fuse
   [/usr/share/orthanc/plugins/libOrthancPython.so]=orthanc-python
   [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb)
 

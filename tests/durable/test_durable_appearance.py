@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -251,19 +251,19 @@ def test_a_file_system_to_be_read_only(tmp_path: Path):
     assert found["sizes"] == {}
 
 
-def exfat(tmp_path: Path) -> tuple[str, ...]:
-    """A real file system that has neither links nor an exclusive rename."""
-    missing = [name for name in ("mkfs.exfat", "mount.exfat-fuse") if shutil.which(name, path="/usr/sbin") is None]
-    if missing or os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root, loop devices, exfatprogs and exfat-fuse (tests/install_peers.sh)")
+def exfat(tmp_path: Path, peer: Callable[[str], str]) -> tuple[str, ...]:
+    """A command prefix that gives what follows a file system with neither links nor an exclusive rename."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists() or not Path("/dev/fuse").exists():
+        pytest.skip("to mount exFAT takes root, loop devices and FUSE; its refusals are injected in the test before")
     image, place = tmp_path / "image", tmp_path / "place"
     place.mkdir()
     with image.open("wb") as file:
         file.truncate(32 << 20)
-    subprocess.run(["/usr/sbin/mkfs.exfat", str(image)], check=True, capture_output=True, timeout=60)
-    options = "-o fmask=0177,dmask=0077"
-    mount = f'mount.exfat-fuse {options} $loop "{place}" >/dev/null'
-    return mounting(f'loop=$(losetup -f --show "{image}") && {mount} && losetup -d $loop')
+    subprocess.run([peer("mkfs.exfat"), str(image)], check=True, capture_output=True, timeout=60)
+    mount = f'{peer("mount.exfat-fuse")} -o fmask=0177,dmask=0077 $loop "{place}" >/dev/null'
+    # Its process lives until it is unmounted, and holds on to the mount namespace.
+    script = f'loop=$(losetup -f --show "{image}") && {mount} && losetup -d $loop; "$@"; code=$?; umount "{place}"'
+    return ("unshare", "-m", "sh", "-c", f"{script}; exit $code", "sh")
 
 
 def test_a_file_system_without_links(tmp_path: Path):
@@ -271,8 +271,8 @@ def test_a_file_system_without_links(tmp_path: Path):
     assert by_hand("write", str(tmp_path), "refuse") == WRITTEN
 
 
-def test_exfat(tmp_path: Path):
-    assert by_hand("write", str(tmp_path / "place"), prefix=exfat(tmp_path)) == WRITTEN
+def test_exfat(tmp_path: Path, peer: Callable[[str], str]):
+    assert by_hand("write", str(tmp_path / "place"), prefix=exfat(tmp_path, peer)) == WRITTEN
 
 
 @pytest.mark.parametrize("refuse", [(), ("refuse",)], ids=["rename", "no links"])
