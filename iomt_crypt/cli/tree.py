@@ -20,6 +20,7 @@ from iomt_crypt.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.operation import Operation, Outcome, Summary
+    from iomt_crypt.archive.result import Results
     from iomt_crypt.archive.scheduler import Scheduler
 
 #: How every report begins, see `_ReportFile`.
@@ -248,3 +249,15 @@ def tree_sources(values: Sequence[str]) -> list[str]:
     from iomt_crypt.archive import store
 
     return [value if store.is_url(value) else str(Path(store.local_path(value))) for value in values]
+
+
+def tree_results(output: str, sources: Sequence[str], *, overwrite: bool, resume: bool) -> Results:
+    """Where results go; an output folder that is a source is a usage error."""
+    from iomt_crypt.archive.result import Results
+
+    results = Results(output, tuple(sources), overwrite=overwrite, resume=resume)
+    try:
+        results.check()
+    except ConfigurationError as error:
+        raise typer.BadParameter(f"{error} ({error.hint})", param_hint="--output") from None
+    return results
