@@ -17,7 +17,7 @@ from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_eleme
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
-from iomt_crypt.dicom.parse import Header, raw_value
+from iomt_crypt.dicom.parse import Header, raw_value, wrong
 from iomt_crypt.errors import MalformedError
 
 PIXEL_REPRESENTATION = 0x00280103
@@ -188,7 +188,7 @@ def _parsed_items(raw: DataElement | RawDataElement) -> list[Header] | None:
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         if raw.VR is None and raw.tag >> 16 & 1:
             return None
-        raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
+        raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed: {wrong(error)}") from None
 
 
 def _name(tag: int) -> str:
