@@ -140,7 +140,7 @@ def _tree_of(source: str) -> str:
     if store.is_url(source):
         return source
     path = Path(store.local_path(source))
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is no error here
         return str(path)
     return str(path.parent) if path.name.upper() == DICOMDIR else ""
 

@@ -9,6 +9,7 @@ import typer
 
 from iomt_crypt.cli.console import print_error, print_json, progress, stderr
 from iomt_crypt.cli.option import Headers, Identities, Json, Output, PassphraseFile, asker
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.node.fetcher import Fetched
@@ -74,7 +75,7 @@ def _report(fetched: Fetched, as_json: bool) -> None:
         print_error(f"{fetched.sop_instance_uid}: {error}", error.hint)
     elif fetched.changed and not as_json:
         text = f"changed: {fetched.path}: {', '.join(fetched.changed)}"
-        stderr.print(text, soft_wrap=True, markup=False)
+        stderr.print(one_line(text), soft_wrap=True, markup=False)
     if as_json:
         print_json(
             {

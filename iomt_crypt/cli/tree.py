@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
-from iomt_crypt.cli.console import TreeBar, full_hint, print_error, print_failure, print_json, print_note, totals_text
+from iomt_crypt.cli.console import (
+    NO_FILES,
+    TreeBar,
+    full_hint,
+    print_error,
+    print_failure,
+    print_json,
+    print_note,
+    totals_text,
+)
 from iomt_crypt.durable import appear, open_draft, storage_error, sync_folder
 from iomt_crypt.errors import ConfigurationError, StorageError
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.operation import Operation, Outcome, Summary
@@ -156,7 +166,7 @@ class Run:
             typer.echo(f"{words.verb}: {totals_text(summary.done, *others)}", err=True)
         nothing = not (summary.done or summary.before or summary.skipped or summary.failed)
         if nothing:
-            print_error("no files found")
+            print_error("no files found", NO_FILES)
         if summary.failed or nothing:
             raise typer.Exit(1)
 
@@ -259,5 +269,5 @@ def tree_results(output: str, sources: Sequence[str], *, overwrite: bool, resume
     try:
         results.check()
     except ConfigurationError as error:
-        raise typer.BadParameter(f"{error} ({error.hint})", param_hint="--output") from None
+        raise typer.BadParameter(one_line(f"{error} ({error.hint})"), param_hint="--output") from None
     return results

@@ -24,6 +24,7 @@ from iomt_crypt.cli.option import (
     asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.expectation import Expectation
@@ -101,4 +102,4 @@ def _show_verdict(outcome: Outcome) -> None:
     changed = outcome.detail["changed"]
     more = f"; header changed: {', '.join(changed)}" if changed else ""
     verdict = outcome.detail["verdict"]
-    typer.echo(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}")
+    typer.echo(one_line(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}"))

@@ -210,11 +210,9 @@ def _lock_folder(folder: int, path: Path) -> None:
 def make_folder(path: Path, *, mode: int = 0o777) -> None:
     """Make a folder and those above it where they are missing, and make their names durable. Raises OSError."""
     try:
+        if not os.path.lexists(path.parent):
+            make_folder(path.parent)
         path.mkdir(mode=mode)
-    except FileNotFoundError:
-        make_folder(path.parent)
-        make_folder(path, mode=mode)
-        return
     except OSError as error:
         # It is there already; the folder above may be read-only, and this one not.
         if path.is_dir():

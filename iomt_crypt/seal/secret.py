@@ -28,7 +28,9 @@ def read_key_file(path: Path, *, secret: bool) -> bytes:
             raw = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a path"
-        raise KeyMaterialError(f"{shown(str(path))}: cannot be read ({reason})") from None
+        hint = "" if secret else "a recipient's text begins with 'iomtpk1'; anything else is the name of a file"
+        hint = hint or "the file of an identity, as 'iomt-crypt keygen -o FILE' makes it"
+        raise KeyMaterialError(f"{shown(str(path))}: cannot be read ({reason})", hint=hint) from None
     if secret and stat.S_ISREG(mode) and mode & 0o077:
         raise KeyMaterialError(
             f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
