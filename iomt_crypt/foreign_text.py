@@ -25,6 +25,20 @@ def printable(text: object, *, limit: int = MAX_CHARACTERS) -> str:
     return shown if len(whole) <= limit else shown + "..."
 
 
+def one_line(message: str) -> str:
+    """A whole message of ours, with names in it, on one line; its backslashes stay, as names may be escaped already.
+
+    A byte of a file's name that is no UTF-8 is shown as ``\\xe9``.
+    """
+    return "".join(c if c.isprintable() else _escape(c) for c in message)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # PEP 383: what stands for such a byte
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def is_uid(text: str) -> bool:
     """Whether ``text`` has the form of a UID: digits and dots, at most 64 characters (PS3.5 9.1).
 

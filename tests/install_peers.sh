@@ -4,6 +4,7 @@
 set -u
 declare -A package=([Orthanc]=orthanc [storescu]=dcmtk [dcmdump]=dcmtk [dciodvfy]=dicom3tools [gdcmconv]=libgdcm-tools
   [openssl]=openssl [dieharder]=dieharder [ent]=ent [softhsm2-util]=softhsm2
+  [mkfs.exfat]=exfatprogs [mount.exfat-fuse]=exfat-fuse
   [/usr/share/orthanc/plugins/libOrthancPython.so]=orthanc-python
   [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iomt_crypt.foreign_text import MAX_CHARACTERS, is_uid, printable, shown_uid
+from iomt_crypt.foreign_text import MAX_CHARACTERS, is_uid, one_line, printable, shown_uid
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,14 @@ from iomt_crypt.foreign_text import MAX_CHARACTERS, is_uid, printable, shown_uid
 )
 def test_printable(text: object, shown: str):
     assert printable(text) == shown
+
+
+def test_one_line():
+    """Names of files, in a message of any length; what was escaped before is not escaped again."""
+    assert (
+        one_line("new\nline\x1b[31mred \udce9 a\\b Grüße" + "x" * 100)
+        == r"new\nline\x1b[31mred \xe9 a\b Grüße" + "x" * 100
+    )
 
 
 def test_printable_is_bounded():

@@ -38,6 +38,11 @@ class Decryption:
         # Whoever can open an object gets the same bytes.
         return "\n".join((self.results.folder, self.headers))
 
+    def prepare(self, *, resumed: bool) -> None:
+        self.results.check()
+        if not self.dry_run:
+            self.results.clear(below=resumed)
+
     def open(self) -> Worker:
         return EachWorker(_Decryptor(self).work)
 

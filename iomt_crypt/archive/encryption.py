@@ -43,6 +43,11 @@ class Encryption:
         site = self.site_key.digest if self.site_key else ""
         return "\n".join((self.results.folder, self.suite, self.uids, site, self.recipients.fingerprint()))
 
+    def prepare(self, *, resumed: bool) -> None:
+        self.results.check()
+        if not self.dry_run:
+            self.results.clear(below=resumed)
+
     def open(self) -> Worker:
         return EachWorker(_Encryptor(self).work)
 

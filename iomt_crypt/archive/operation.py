@@ -84,9 +84,10 @@ class Worker(Protocol):
 class Operation(Protocol):
     """What is done to each object. Work is idempotent: a batch may be run again after a crash.
 
-    Three attributes may be left out. ``secret`` is True for one that carries passphrases: it is sent to processes of
+    Four attributes may be left out. ``secret`` is True for one that carries passphrases: it is sent to processes of
     this machine and over TLS only. ``in_place`` is True for one that changes objects: sources that are links are
-    refused. ``pace()`` gives the `Pace` of its batches.
+    refused. ``pace()`` gives the `Pace` of its batches. ``prepare(resumed=...)`` is called once before anything is
+    done, with whether there is a journal, and raises ConfigurationError where nothing can come of it.
     """
 
     @property

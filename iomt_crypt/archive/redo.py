@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from iomt_crypt.archive.rekey_folder import Folder, storage_error, sync_folder
+from iomt_crypt.archive.rekey_folder import Folder, storage_error
 from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.durable import appear, sync_folder
 from iomt_crypt.errors import AuthenticationError
 from iomt_crypt.seal.container import content, without_slack
 
@@ -203,7 +204,10 @@ def _recover_file(folder: Folder, path: Path) -> list[Recovered]:
         folder.sync()
         shutil.rmtree(path.parent.parent / DRAFTS / path.name, ignore_errors=True)
         with suppress(FileNotFoundError):  # finished just before its lock was given to us
-            path.rename(path.with_suffix(_LEFT)) if any(r.state == "left" for r in found) else path.unlink()
+            if any(r.state == "left" for r in found):
+                appear(path, path.with_suffix(_LEFT), replace=True)
+            else:
+                path.unlink()
         with suppress(FileNotFoundError):  # another run has ended, and removed it
             sync_folder(path.parent)
     except BlockingIOError:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import cbor2
 
-from iomt_crypt.archive.rekey_folder import Folder, storage_error, sync_folder
+from iomt_crypt.archive.rekey_folder import Folder, storage_error
 from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.durable import new_file
 from iomt_crypt.seal import Epoch, Recipient, Stanza, fingerprint_text
 from iomt_crypt.seal.recipient import Opening
 from iomt_crypt.seal.record import Record
@@ -84,19 +85,15 @@ def _note(folder: Folder, epoch: Epoch, *, rotate: bool) -> None:
     }
     path = folder.path / STATE_FOLDER / _FOLDER
     try:
-        note, descriptor = folder.create(_FOLDER, epoch.id.hex())
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(json.dumps(facts) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            note.unlink()  # half written it says nothing, and would be in the way of the next attempt
-            raise
-        sync_folder(path)
+        folder.within(_FOLDER, lambda below: _write(below / epoch.id.hex(), json.dumps(facts) + "\n"))
     except OSError as cause:
         error = storage_error(cause, str(path))
         raise error from cause
+
+
+def _write(path: Path, text: str) -> None:
+    with new_file(path, mode=0o600) as file:
+        file.write(text.encode("ascii"))
 
 
 def made_before(folder: Folder, record: Record, *, rotate: bool) -> bool:

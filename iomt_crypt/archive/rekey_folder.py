@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from iomt_crypt.archive.tree import STATE_FOLDER
+from iomt_crypt.durable import sync_folder
 from iomt_crypt.errors import DiskFullError, InputError, IomtCryptError, StorageError
 
 _T = TypeVar("_T")
@@ -148,15 +149,6 @@ class Folder:
             os.close(descriptor)
         self._devices.clear()
         self._below.clear()
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, _FOLDER)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _SYNCFS = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)

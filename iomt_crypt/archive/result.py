@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from iomt_crypt.archive import store
 from iomt_crypt.archive.operation import Item, Outcome
 from iomt_crypt.archive.tree import DICOMDIR
-from iomt_crypt.errors import IomtCryptError, StorageError
+from iomt_crypt.durable import remove_leftovers
+from iomt_crypt.errors import ConfigurationError, IomtCryptError, StorageError
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,26 @@ class Results:
     overwrite: bool = False
     resume: bool = False
 
+    def check(self) -> None:
+        """Before anything is done.
+
+        Raises
+        ------
+        ConfigurationError
+            The folder is a source: each result would be, or take the place of, the object that it is made of.
+        """
+        for source in self.sources:
+            if _same_place(self.folder, source):
+                raise ConfigurationError(
+                    f"{self.folder}: the folder for the results is the source {source}",
+                    hint="originals are never replaced; choose another folder with -o",
+                )
+
+    def clear(self, *, below: bool) -> None:
+        """Remove what killed runs left half-written in the folder, and with ``below`` under it: it may be in clear."""
+        if not store.is_url(self.folder):
+            remove_leftovers(Path(store.local_path(self.folder)), below=below or self.resume)
+
     def open(self) -> Targets:
         """Their names, for one process."""
         return Targets(self)
@@ -43,6 +65,8 @@ class Targets:
     def __init__(self, results: Results) -> None:
         self._results = results
         self._folders: list[tuple[int, str]] = []
+        self._roots = [_place(tree) + "/" for tree in map(_tree_of, results.sources) if tree]
+        self._named = [source for source in results.sources if not _tree_of(source)]
         self._files: dict[str, int] = {}
         for position, source in enumerate(results.sources if len(results.sources) > 1 else ()):
             name = source.rstrip("/").rpartition("/")[2]
@@ -66,8 +90,19 @@ class Targets:
         return None
 
     def of(self, item: Item) -> str:
-        """Where the result of ``item`` goes. Raises StorageError when it is that of an earlier source's object."""
+        """Where the result of ``item`` goes.
+
+        Raises
+        ------
+        StorageError
+            An original is there: its own, or one of a source. Or it is the result of an earlier source's object.
+        """
         target = store.join(self._results.folder, item.relative)
+        if self._is_original(target, item):
+            raise StorageError(
+                f"{target}: the result would take the place of an original",
+                hint="originals are never replaced; choose another folder with -o",
+            )
         first = self._first(item)
         if first is not None and _is_object(first) and _is_object(item.location):
             raise StorageError(
@@ -75,6 +110,15 @@ class Targets:
                 hint="name the folder above both, or give each its own output folder",
             )
         return target
+
+    def _is_original(self, target: str, item: Item) -> bool:
+        """Whether ``target`` is an input, under whatever name; what is in a folder for results is none."""
+        if _same_place(target, item.location):
+            return True
+        place, output = _place(target), _place(self._results.folder)
+        if any(place.startswith(root) and not output.startswith(root) for root in self._roots):
+            return store.exists(target)
+        return any(_same_place(target, file) for file in self._named)
 
     def _first(self, item: Item) -> str | None:
         """The file of an earlier source whose result has the same name."""
@@ -89,6 +133,35 @@ class Targets:
             if position < mine and store.exists(other):
                 return other
         return None
+
+
+def _tree_of(source: str) -> str:
+    """The folder whose objects a source names; empty for a single file."""
+    if store.is_url(source):
+        return source
+    path = Path(store.local_path(source))
+    if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is no error here
+        return str(path)
+    return str(path.parent) if path.name.upper() == DICOMDIR else ""
+
+
+def _place(location: str) -> str:
+    """One way of writing for all names of a folder or object; a link at the end of a path is not followed."""
+    if store.is_url(location):
+        return store.plain(location)
+    folder, name = os.path.split(os.path.abspath(store.local_path(location)))  # noqa: PTH100
+    path = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+    return (os.path.realpath(path) if os.path.isdir(path) else path).rstrip("/")  # noqa: PTH112
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Whether two locations are the same file, folder or object, however they are written or linked."""
+    if store.is_url(one) or store.is_url(other):
+        return store.is_url(one) and store.is_url(other) and store.plain(one) == store.plain(other)
+    try:
+        return os.path.samefile(store.local_path(one), store.local_path(other))  # noqa: PTH121
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 def _is_object(location: str) -> bool:

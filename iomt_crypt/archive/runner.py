@@ -65,6 +65,8 @@ def run_tree(
     """
     began = time.monotonic()
     _check_options(sources, exclude, workers, scheduler)
+    if (prepare := getattr(operation, "prepare", None)) is not None:
+        prepare(resumed=journal is not None)
     ledger = Journal(journal, operation, sources) if journal is not None else None
     kept = [*exclude, *(f"{journal}{end}" for end in ("", "-wal", "-shm") if journal is not None)]
     totals: Counter[str] = Counter()

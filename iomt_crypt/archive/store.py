@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import re
-import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from iomt_crypt.durable import draft_path
 from iomt_crypt.errors import ConfigurationError, InputError, StorageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://")
 #: An upload becomes visible in one step; the others get a temporary name and a move.
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+_SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 _WHOLE_BYTES = 64 << 20  # smaller objects are fetched by one request, and staged in memory
 
@@ -65,6 +67,12 @@ def file_system(url: str) -> tuple[Any, str]:
 def _missing(package: str, extra: str) -> ConfigurationError:
     hint = f"pip install 'iomt-crypt[{extra}]'" if extra else "install the fsspec package of this store"
     return ConfigurationError(f"{package} is not installed", hint=hint)
+
+
+def plain(url: str) -> str:
+    """The address in one way of writing: ``s3a://a//b/./c/`` is ``s3://a/b/c``."""
+    scheme, _, rest = url.partition("://")
+    return f"{_SAME.get(scheme, scheme)}://{posixpath.normpath('/' + rest).strip('/')}"
 
 
 def join(folder: str, relative: str) -> str:
@@ -181,7 +189,7 @@ def _by_move(fs: Any, path: str, location: str) -> Iterator[BinaryIO]:
 
 def _draft(path: str) -> str:
     folder, _, name = path.rpartition("/")
-    return f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+    return f"{folder}/{draft_path(Path(name)).name}"
 
 
 def _exists(location: str) -> StorageError:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any
 
 from iomt_crypt.archive import store
 from iomt_crypt.archive.operation import Item, Outcome
+from iomt_crypt.durable import is_draft
 from iomt_crypt.errors import InputError, IomtCryptError, MalformedError
 
 STATE_FOLDER = ".iomt-crypt"
 DICOMDIR = "DICOMDIR"  # PS3.10 8.6
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+_VERSION = re.compile(r"\.?(;[0-9]+)?\Z")
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _status(location: str) -> os.stat_result | None:
 
 
 def _is_own(name: str) -> bool:
-    return name == STATE_FOLDER or (name[:1] == "." and _DRAFT.fullmatch(name) is not None)
+    return name == STATE_FOLDER or is_draft(name)
 
 
 def _directory(source: str) -> Iterator[Found | Outcome]:
@@ -153,17 +156,53 @@ def _directory(source: str) -> Iterator[Found | Outcome]:
     except IomtCryptError as error:
         yield Outcome(source, "failed", str(error), error.hint)
         return
-    root = os.path.realpath(folder)
+    root = os.path.realpath(folder).rstrip("/") + "/"
+    listed = lru_cache(16)(_names_by_id)
     for parts in names:
-        location = folder.joinpath(*parts)
-        inside = os.path.realpath(location).startswith(root.rstrip("/") + "/")
-        if not parts or any(part in ("", ".", "..") or "/" in part for part in parts) or not inside:
+        named = folder.joinpath(*parts)
+        proper = bool(parts) and not any(part in ("", ".", "..") or "/" in part for part in parts)
+        candidates = _on_disk(folder, parts, listed) if proper else [named]
+        if len(candidates) > 1:
+            reason = f"{source}: names {'/'.join(parts)!r}, which may be {' or '.join(p.name for p in candidates)}"
+            yield Outcome(str(named), "failed", reason, "they differ in case only; name the file itself")
+            continue
+        [location] = candidates
+        if not proper or not os.path.realpath(location).startswith(root):
             reason = f"{source}: names {'/'.join(parts)!r}, which is outside of its folder"
-            yield Outcome(str(location), "failed", reason, "nothing outside a medium is touched; name the file itself")
+            yield Outcome(str(named), "failed", reason, "nothing outside a medium is touched; name the file itself")
             continue
         status = _status(str(location))
         size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (0, 0)
-        yield Found(Item(str(location), "/".join(parts), True, source), size, mtime_ns)
+        yield Found(Item(str(location), location.relative_to(folder).as_posix(), True, source), size, mtime_ns)
+
+
+def _on_disk(folder: Path, parts: tuple[str, ...], listed: Callable[[Path], dict[str, list[str]]]) -> list[Path]:
+    """Where the file of a Referenced File ID is; several where nobody can say which is meant.
+
+    File IDs are in upper case (PS3.10 8.5). What was copied from ISO 9660 or FAT may be in lower case, and may have the
+    dot or the version of ISO 9660 at its end.
+    """
+    place = folder
+    for part in parts:
+        exact = place / part
+        names = [part] if os.path.lexists(exact) else listed(place).get(_file_id(part), [part])
+        if len(names) > 1:
+            return [place / name for name in names]
+        place = place / names[0]
+    return [place]
+
+
+def _names_by_id(folder: Path) -> dict[str, list[str]]:
+    """The names in a folder by the File ID that they stand for; empty when it cannot be read."""
+    found: dict[str, list[str]] = {}
+    with suppress(OSError):
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - a Path for each costs ten times as much
+            found.setdefault(_file_id(name), []).append(name)
+    return found
+
+
+def _file_id(name: str) -> str:
+    return _VERSION.sub("", name).upper()
 
 
 def _referenced(source: str) -> list[tuple[str, ...]]:

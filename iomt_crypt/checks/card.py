@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iomt_crypt.checks.patch import SIDES
+from iomt_crypt.durable import appearing_file
 from iomt_crypt.errors import ConfigurationError
 
 CARD, WEIGHTS = "card.json", "classifier.safetensors"
@@ -49,8 +50,10 @@ class Card:
     about: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write as JSON that people can read."""
-        path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        """Write as JSON that people can read, in place of one that is there. Raises StorageError."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        with appearing_file(path, replace=True) as file:
+            file.write(text.encode())
 
 
 def read_card(path: Path) -> Card:

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from iomt_crypt.checks.vouch import encrypt_data_set, encrypt_source
 from iomt_crypt.dicom import Policy, Protected, output_file, read_file, with_site_key
-from iomt_crypt.dicom.file import as_epoch, open_input
+from iomt_crypt.dicom.file import as_epoch, open_input, refuse_same
 from iomt_crypt.seal import Epoch, Recipient
 
 
@@ -43,6 +43,7 @@ def encrypt_file(
     StorageError
         ``dst`` cannot be written. No output is left behind after any error.
     """
+    refuse_same(src, dst)
     with open_input(src) as stream:
         source = read_file(stream, policy=policy)
         epoch, policy = as_epoch(recipients), with_site_key(policy)

@@ -19,15 +19,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from iomt_crypt.errors import AuthenticationError, IomtCryptError, NotDicomError, StorageError
+from iomt_crypt.foreign_text import one_line
 
+NO_FILES = "name files, or folders with DICOM files in them"
 stderr = Console(stderr=True, highlight=False)
 
 
 def print_error(message: str, hint: str = "") -> None:
     """``error:`` and ``hint:`` lines on stderr."""
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {one_line(message)}", err=True)
     if hint:
-        typer.echo(f"hint: {hint}", err=True)
+        typer.echo(f"hint: {one_line(hint)}", err=True)
 
 
 def print_failure(location: str, reason: str, hint: str = "") -> None:
@@ -57,7 +59,7 @@ def full_hint(location: str, reason: str, hint: str) -> str:
 
 def print_note(text: str) -> None:
     """One line on stderr that is no error."""
-    stderr.print(text, soft_wrap=True, markup=False)
+    stderr.print(one_line(text), soft_wrap=True, markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -215,7 +217,7 @@ def run_inputs(
     if not as_json:
         typer.echo(f"{verb}: {totals_text(tally.done, (tally.skipped, 'skipped'), (tally.failed, 'failed'))}", err=True)
     if not inputs:
-        print_error("no files found")
+        print_error("no files found", NO_FILES)
     if tally.failed or not inputs:
         raise typer.Exit(1)
 

@@ -24,7 +24,7 @@ from iomt_crypt.cli.option import (
     Workers,
     asker,
 )
-from iomt_crypt.cli.tree import Run, Words, tree_sources
+from iomt_crypt.cli.tree import Run, Words, tree_results, tree_sources
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.operation import Outcome
@@ -54,13 +54,12 @@ def decrypt(
     """
     from iomt_crypt.archive.decryption import Decryption
     from iomt_crypt.archive.key import KeySource
-    from iomt_crypt.archive.result import Results
 
     run = Run.of(workers, scheduler, (tls_ca, tls_cert, tls_key), journal, report, as_json=as_json, dry_run=dry_run)
     places = tree_sources(sources)
     operation = Decryption(
         KeySource.identities_of(identity, asker(passphrase_file)),
-        Results(output, tuple(places), overwrite=overwrite, resume=resume),
+        tree_results(output, places, overwrite=overwrite, resume=resume),
         headers=headers,
         dry_run=dry_run,
     )

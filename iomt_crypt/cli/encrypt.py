@@ -25,7 +25,7 @@ from iomt_crypt.cli.option import (
     asker,
     one_of,
 )
-from iomt_crypt.cli.tree import Run, Words, tree_sources
+from iomt_crypt.cli.tree import Run, Words, tree_results, tree_sources
 
 
 def encrypt(
@@ -63,7 +63,6 @@ def encrypt(
     """
     from iomt_crypt.archive.encryption import Encryption
     from iomt_crypt.archive.key import KeySource, SiteKey
-    from iomt_crypt.archive.result import Results
     from iomt_crypt.seal import SUITES, Epoch
     from iomt_crypt.seal.keyfile import user_site_key_path
 
@@ -75,7 +74,7 @@ def encrypt(
     places = tree_sources(sources)
     operation = Encryption(
         recipients,
-        Results(output, tuple(places), overwrite=overwrite, resume=resume),
+        tree_results(output, places, overwrite=overwrite, resume=resume),
         suite=suite,
         uids=uids,  # type: ignore[arg-type]
         site_key=SiteKey.at(site_key or user_site_key_path()) if uids == "derive" else None,

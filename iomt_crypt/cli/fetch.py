@@ -9,6 +9,7 @@ import typer
 
 from iomt_crypt.cli.console import print_error, print_json, progress, stderr
 from iomt_crypt.cli.option import Headers, Identities, Json, Output, PassphraseFile, asker
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.node.fetcher import Fetched
@@ -76,7 +77,7 @@ def _report(fetched: Fetched, as_json: bool) -> None:
         notes = {"changed": ", ".join(fetched.changed), "remark": fetched.remark}
         for what, text in notes.items():
             if text:
-                stderr.print(f"{what}: {fetched.path}: {text}", soft_wrap=True, markup=False)
+                stderr.print(one_line(f"{what}: {fetched.path}: {text}"), soft_wrap=True, markup=False)
     if as_json:
         print_json(
             {

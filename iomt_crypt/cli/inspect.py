@@ -10,7 +10,7 @@ import typer
 
 from iomt_crypt.cli.console import Input, run_inputs
 from iomt_crypt.cli.option import Json
-from iomt_crypt.foreign_text import printable
+from iomt_crypt.foreign_text import one_line, printable
 
 if TYPE_CHECKING:
     from iomt_crypt.dicom import Inspection
@@ -37,7 +37,7 @@ def inspect(
 
 
 def _show(path: Path, found: Inspection) -> None:
-    typer.echo(printable(path, limit=_MAX_SHOWN))
+    typer.echo(one_line(f"{path}"))
     rows = [
         ("SOP class", found.sop_class_uid),
         ("SOP instance", found.sop_instance_uid),

@@ -12,6 +12,7 @@ from iomt_crypt.cli.console import print_error, print_json
 from iomt_crypt.cli.keygen import save_identity
 from iomt_crypt.cli.option import Json, PassphraseFile, asker, passphrase_source
 from iomt_crypt.errors import IomtCryptError, KeyMaterialError
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.seal.inventory import KeyInfo
@@ -138,10 +139,10 @@ def _show(key: KeyInfo) -> None:
         ("recipient", f"{recipient[0][:40]}{'...' if len(key.recipient) > 40 else ''}" if recipient else ""),
         ("problem", key.problem),
     ]
-    typer.echo(f"{key.location}: {key.role}")
+    typer.echo(one_line(f"{key.location}: {key.role}"))
     for name, value in rows:
         if value:
-            typer.echo(f"  {name:<12} {value}")
+            typer.echo(one_line(f"  {name:<12} {value}"))
 
 
 def _verdict(result: KeyCheck, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from iomt_crypt.cli.console import Input, collect, run_inputs, stderr
+from iomt_crypt.cli.console import Input, collect, print_note, run_inputs
 from iomt_crypt.cli.option import Json, Sources
 
 
@@ -29,7 +29,7 @@ def send(
     def work(item: Input) -> dict[str, Any]:
         sent = sender.send(item.path)
         if sent.warning and not as_json:
-            stderr.print(f"warning: {item.path}: {peer} answered {sent.warning}", soft_wrap=True, markup=False)
+            print_note(f"warning: {item.path}: {peer} answered {sent.warning}")
         return {
             "state": "done",
             "sop_class_uid": sent.sop_class_uid,

@@ -5,20 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
-from iomt_crypt.cli.console import TreeBar, full_hint, print_error, print_failure, print_json, print_note, totals_text
+from iomt_crypt.cli.console import (
+    NO_FILES,
+    TreeBar,
+    full_hint,
+    print_error,
+    print_failure,
+    print_json,
+    print_note,
+    totals_text,
+)
+from iomt_crypt.durable import appear, open_draft, storage_error, sync_folder
 from iomt_crypt.errors import ConfigurationError, StorageError
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.operation import Operation, Outcome, Summary
+    from iomt_crypt.archive.result import Results
     from iomt_crypt.archive.scheduler import Scheduler
 
 #: How every report begins, see `_ReportFile`.
@@ -154,7 +166,7 @@ class Run:
             typer.echo(f"{words.verb}: {totals_text(summary.done, *others)}", err=True)
         nothing = not (summary.done or summary.before or summary.skipped or summary.failed)
         if nothing:
-            print_error("no files found")
+            print_error("no files found", NO_FILES)
         if summary.failed or nothing:
             raise typer.Exit(1)
 
@@ -193,12 +205,12 @@ class _ReportFile:
     def __enter__(self) -> Self:
         if self._path is None:
             return self
-        self._draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
         try:
-            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise StorageError(f"{self._path}: the report cannot be written ({error.strerror})") from error
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+            self._draft, file = open_draft(self._path, 0o600)
+        except OSError as cause:
+            error = storage_error(cause, f"{self._path} (the report)")
+            raise error from cause
+        self._file = TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
         self._file.write(f'{{"command": {json.dumps(self._command)},\n "objects": [')
         self._began = time.monotonic()
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -231,11 +243,19 @@ class _ReportFile:
         }
         if self._vouch_seconds:
             totals["vouch_seconds"] = round(self._vouch_seconds, 3)
-        with self._file as file:
-            file.write("],\n " + json.dumps(totals)[1:] + "\n")
-        if not _takes_report(self._path):  # a result of this run has the name
-            raise StorageError(f"{self._path}: something else was put there meanwhile; the report is {self._draft}")
-        self._draft.replace(self._path)
+        try:
+            with self._file as file:
+                file.write("],\n " + json.dumps(totals)[1:] + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                if not _takes_report(self._path):  # a result of this run has the name
+                    what = "something else was put there meanwhile"
+                    raise StorageError(f"{self._path}: {what}; the report is {self._draft}")
+                appear(self._draft, self._path, replace=True)
+            sync_folder(self._path.parent)
+        except OSError as cause:
+            error = storage_error(cause, f"{self._path} (the report)")
+            raise error from cause
 
 
 def tree_sources(values: Sequence[str]) -> list[str]:
@@ -243,3 +263,15 @@ def tree_sources(values: Sequence[str]) -> list[str]:
     from iomt_crypt.archive import store
 
     return [value if store.is_url(value) else str(Path(store.local_path(value))) for value in values]
+
+
+def tree_results(output: str, sources: Sequence[str], *, overwrite: bool, resume: bool) -> Results:
+    """Where results go; an output folder that is a source is a usage error."""
+    from iomt_crypt.archive.result import Results
+
+    results = Results(output, tuple(sources), overwrite=overwrite, resume=resume)
+    try:
+        results.check()
+    except ConfigurationError as error:
+        raise typer.BadParameter(one_line(f"{error} ({error.hint})"), param_hint="--output") from None
+    return results

@@ -24,6 +24,7 @@ from iomt_crypt.cli.option import (
     asker,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_sources
+from iomt_crypt.foreign_text import one_line
 
 if TYPE_CHECKING:
     from iomt_crypt.archive.expectation import Expectation
@@ -102,4 +103,4 @@ def _show_verdict(outcome: Outcome) -> None:
     more = f"; header changed: {', '.join(changed)}" if changed else ""
     more += f"; {remark}" if (remark := outcome.detail["remark"]) else ""
     verdict = outcome.detail["verdict"]
-    typer.echo(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}")
+    typer.echo(one_line(f"{outcome.location}: {verdict}: {VERDICTS[verdict]}{more}"))

@@ -17,7 +17,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from iomt_crypt.dicom.encoding import Encoding
-from iomt_crypt.dicom.parse import Header, raw_value
+from iomt_crypt.dicom.parse import Header, raw_value, wrong
 from iomt_crypt.dicom.sequence import MAX_DEPTH, Steps, read_items
 from iomt_crypt.errors import MalformedError
 
@@ -203,7 +203,7 @@ def _parsed_items(raw: DataElement | RawDataElement, steps: Steps, *, tolerant: 
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
         if tolerant or (raw.VR is None and raw.tag >> 16 & 1):
             return None
-        raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed ({type(error).__name__})") from None
+        raise MalformedError(f"sequence {_name(raw.tag)} cannot be parsed: {wrong(error)}") from None
 
 
 def _name(tag: int) -> str:

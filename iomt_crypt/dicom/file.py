@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +11,7 @@ from typing import BinaryIO
 from iomt_crypt.dicom.output import output_file
 from iomt_crypt.dicom.policy import Policy
 from iomt_crypt.dicom.restore import Headers, Restored, restore
-from iomt_crypt.errors import InputError
+from iomt_crypt.errors import InputError, StorageError
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient, load_or_create_site_key
 from iomt_crypt.seal.keyfile import user_site_key_path
 
@@ -27,8 +28,18 @@ def decrypt_file(
 
     No output is left behind after any error.
     """
+    refuse_same(src, dst)
     with open_input(src) as stream, output_file(Path(dst), overwrite=overwrite) as sink:
         return restore(stream, sink, keyring=as_keyring(identities), headers=headers)
+
+
+def refuse_same(src: str | Path, dst: str | Path) -> None:
+    """Raise StorageError if the result would take the place of what it is made of, under whatever name."""
+    with suppress(OSError, ValueError):  # one of them is not there
+        if Path(dst).samefile(src):
+            raise StorageError(
+                f"{dst}: the result would take the place of the original", hint="originals are never replaced"
+            )
 
 
 def with_site_key(policy: Policy) -> Policy:

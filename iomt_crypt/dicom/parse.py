@@ -6,6 +6,7 @@ pydicom reads the elements; what is added here are limits, checked before anythi
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,9 +73,18 @@ def read_elements(stream: BinaryIO, offset: int, encoding: Encoding, *, stop: tu
             f"sequences are nested deeper than {MAX_DEPTH} levels after offset {guard.position}"
         ) from None
     except Exception as error:  # noqa: BLE001 - pydicom raises whatever the bytes lead to
-        raise MalformedError(
-            f"the data set cannot be parsed after offset {guard.position} ({type(error).__name__})"
-        ) from None
+        raise MalformedError(f"the data set cannot be parsed {guard.place}: {wrong(error)}") from None
+
+
+def wrong(error: Exception) -> str:
+    """What is wrong with the bytes that made pydicom raise ``error``, in words: its own may quote values."""
+    if isinstance(error, OSError | EOFError):  # an item or delimiter was looked for (PS3.5 7.5)
+        return "an item or its delimiter is missing, damaged or cut off"
+    if isinstance(error, struct.error | IndexError):
+        return "it ends in the middle of an element"
+    if isinstance(error, NotImplementedError | KeyError):
+        return "a VR that PS3.5 does not know"
+    return f"its structure is damaged ({type(error).__name__})"
 
 
 def read_prefix(stream: BinaryIO, offset: int, encoding: Encoding) -> Header:
@@ -121,9 +131,12 @@ class _Guard:
         self.position, self.passed = 0, -1
         self.sequence: int | None = None
         self._n_elements = 0
+        self.place = "at its beginning"
 
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
         self.position = self._stream.tell()
+        # A value of undefined length is parsed on the way; what has a length is passed over, and the next may be wrong.
+        self.place = f"{'in' if length == UNDEFINED else 'behind'} element {tag} at offset {self.position}"
         if self._stop is None:
             if int(tag) >> 16 != 2:
                 return True

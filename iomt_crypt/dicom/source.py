@@ -203,7 +203,10 @@ def _read_meta(stream: BinaryIO) -> tuple[Header, int]:
     start = stream.read(132)
     offset = 132 if start[128:] == b"DICM" else 0
     if not offset and (len(start) < 8 or not _plausible_start(start)):
-        raise NotDicomError("not a DICOM file: neither 'DICM' at offset 128 nor a data element at the beginning")
+        raise NotDicomError(
+            "not a DICOM file: neither 'DICM' at offset 128 nor a data element at the beginning",
+            hint="name DICOM objects; of a folder, what is none is skipped",
+        )
     meta: Header = {}
     stream.seek(offset)
     first = stream.read(8)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from iomt_crypt.durable import sync_folder
 from iomt_crypt.errors import DiskFullError, IomtCryptError, StorageError
 from iomt_crypt.node.acceptance import try_storage
 from iomt_crypt.node.client import Client, Timeouts
@@ -15,7 +16,7 @@ from iomt_crypt.node.config import NodeConfig
 from iomt_crypt.node.destination import open_destination
 from iomt_crypt.node.recipient import RecipientList, escrow_advice, expiry_advice
 from iomt_crypt.node.route import Routes
-from iomt_crypt.node.spool import Spool, sync_folder
+from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.transport import configure_pynetdicom
 from iomt_crypt.seal import Epoch, fingerprint_text, load_or_create_site_key, load_recipients
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from iomt_crypt.durable import appear, new_file, sync_folder
 from iomt_crypt.errors import ConfigurationError, DiskFullError, StorageError
 from iomt_crypt.node.ballast import BALLAST_BYTES, Ballast
 from iomt_crypt.node.status import is_disk_full
@@ -123,7 +124,7 @@ class Spool:
         os.fsync(draft.file.fileno())
         draft.file.close()
         path = self.objects / draft.name
-        draft.path.rename(path)
+        appear(draft.path, path)
         try:
             sync_folder(self.objects)
         except OSError:
@@ -200,18 +201,7 @@ class Spool:
 
     def announce(self, facts: dict[str, Any]) -> None:
         """Write ``facts`` to ``node.json``, mode 0600, whole or not at all."""
-        self._write_small("node.json", json.dumps(facts) + "\n")
-
-    def _write_small(self, name: str, text: str) -> None:
-        temporary = self.folder / f"{name}.{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / name)
-        sync_folder(self.folder)
+        self._write_small("node.json", json.dumps(facts))
 
     def known_site_key(self) -> str:
         """Fingerprint of the site key under which this spool's objects got their UIDs; empty when none came yet.
@@ -230,7 +220,11 @@ class Spool:
 
     def note_site_key(self, fingerprint: str) -> None:
         """Remember the site key in force, durably."""
-        self._write_small(_SITE_KEY, fingerprint + "\n")
+        self._write_small(_SITE_KEY, fingerprint)
+
+    def _write_small(self, name: str, text: str) -> None:
+        with new_file(self.folder / name, mode=0o600, replace=True) as file:
+            file.write(f"{text}\n".encode())
 
     def announced(self) -> dict[str, Any] | None:
         """Read ``node.json``; None when there is none."""
@@ -243,15 +237,6 @@ class Spool:
     def withdraw(self) -> None:
         """Remove ``node.json``: the node no longer listens."""
         (self.folder / "node.json").unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def storage_error(error: OSError, where: str) -> StorageError:

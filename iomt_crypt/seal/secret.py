@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 
+from iomt_crypt.durable import new_file
 from iomt_crypt.errors import KeyMaterialError
 
 _MAX_BYTES = 1 << 20  # a key file is a few hundred bytes; a list of recipients a few hundred kilobytes
@@ -28,7 +28,9 @@ def read_key_file(path: Path, *, secret: bool) -> bytes:
             raw = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a path"
-        raise KeyMaterialError(f"{shown(str(path))}: cannot be read ({reason})") from None
+        hint = "" if secret else "a recipient's text begins with 'iomtpk1'; anything else is the name of a file"
+        hint = hint or "the file of an identity, as 'iomt-crypt keygen -o FILE' makes it"
+        raise KeyMaterialError(f"{shown(str(path))}: cannot be read ({reason})", hint=hint) from None
     if secret and stat.S_ISREG(mode) and mode & 0o077:
         raise KeyMaterialError(
             f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o})", hint=f"chmod 600 {path}"
@@ -77,34 +79,8 @@ def write_secret(path: Path, text: str) -> None:
 
     Raises FileExistsError rather than overwrite: the old file may be somebody's only key.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        _create(draft, text)
-        try:
-            os.link(draft, path)  # fails when the file is there, unlike a rename
-        except FileExistsError:
-            raise
-        except OSError:  # no links on this file system: memory sticks
-            _create(path, text)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _create(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            path.unlink()
-            raise
+    with new_file(path, mode=0o600) as file:
+        file.write(text.encode("ascii"))
 
 
 def shown(value: str) -> str:

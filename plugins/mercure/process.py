@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 from iomt_crypt.archive.study import decrypt_study, encrypt_study
 from iomt_crypt.dicom import Headers, Policy
+from iomt_crypt.durable import appearing_file
 from iomt_crypt.errors import ConfigurationError, IomtCryptError
 from iomt_crypt.seal import fingerprint_text, load_identities, load_or_create_site_key, load_recipients
 
@@ -126,7 +127,8 @@ def main() -> int:
     before = set(target.iterdir())
     try:
         result = process(source, target)
-        (target / "result.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+        with appearing_file(target / "result.json", replace=True) as file:
+            file.write(json.dumps(result).encode() + b"\n")
     except IomtCryptError as error:
         return _failed(str(error), error.hint)
     except Exception as error:  # noqa: BLE001 - its words may quote a patient, and the log goes to mercure's database

@@ -203,6 +203,31 @@ class TestDicomdir:
             assert one.size > 0
             assert one.item.named
 
+    @pytest.mark.parametrize("suffix", ["", ".", ";1", ".;1"])
+    def test_copied_in_lower_case(self, medium, suffix):
+        """As Linux shows ISO 9660 and FAT, and as many copy programs write them."""
+        before = [one.item.relative for one in walk([str(medium / "DICOMDIR")])]
+        for path in sorted(medium.rglob("*"), key=lambda path: -len(path.parts)):
+            if path.name not in ("DICOMDIR", "README"):
+                path.rename(path.with_name(path.name.lower() + (suffix if path.is_file() else "")))
+        found = list(walk([str(medium / "DICOMDIR")]))
+        assert [one.item.relative for one in found] == [name.lower() + suffix for name in before]
+        assert all(Path(one.item.location).is_file() and one.size > 0 for one in found)
+
+    def test_two_names_that_differ_in_case_only(self, medium):
+        [first, *_] = walk([str(medium / "DICOMDIR")])
+        path = Path(first.item.location)
+        for name in (path.name.lower(), path.name.capitalize()):
+            (path.parent / name).write_bytes(path.read_bytes())
+        assert next(walk([str(medium / "DICOMDIR")])) == first, "the one that is written so is meant"
+        path.unlink()
+        [failed, *others] = walk([str(medium / "DICOMDIR")])
+        assert isinstance(failed, Outcome)
+        assert failed.state == "failed"
+        assert failed.reason.endswith(f", which may be {path.name.capitalize()} or {path.name.lower()}")
+        assert len(others) == 2
+        assert all(isinstance(one, Found) for one in others)
+
     def test_below_a_folder_it_is_a_file(self, medium):
         assert "DICOMDIR" in names(medium)
         assert len(names(medium)) == 5

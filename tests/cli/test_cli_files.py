@@ -491,3 +491,18 @@ class TestProgram:
             main()
         assert caught.value.code == 130
         assert "--resume" in capsys.readouterr().err
+
+
+def test_names_from_outside_are_shown_on_one_line(studies, recipient, key, tmp_path):
+    """A file's name may hold line breaks, escape codes, and bytes that are no text."""
+    names = {"new\nline": r"new\nline", "\x1b[31mred": r"\x1b[31mred", os.fsdecode(b"latin\xe9"): r"latin\xe9"}
+    for name, shown in names.items():
+        raw = (studies / "a" / "image0.dcm").read_bytes()
+        (tmp_path / name).write_bytes(raw)
+        assert Result("encrypt", "-r", recipient, tmp_path / name, "-o", tmp_path / "out").code == 0
+        again = Result("encrypt", "-r", recipient, tmp_path / name, "-o", tmp_path / "out")
+        assert again.err.splitlines()[0] == f"error: {tmp_path}/{shown}: {tmp_path}/out/{shown}: exists already"
+        assert Result("inspect", tmp_path / "out" / name).out.splitlines()[0] == f"{tmp_path}/out/{shown}"
+        assert Result("verify", "-i", key, tmp_path / "out" / name).code == 0
+        assert Result("decrypt", "-i", key, tmp_path / "out" / name, "-o", tmp_path / "back").code == 0
+        assert (tmp_path / "back" / name).read_bytes() == raw

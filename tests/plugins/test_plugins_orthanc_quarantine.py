@@ -14,6 +14,7 @@ from iomt_crypt_orthanc.protector import Protector
 from plain_image import MARK, write_image
 
 from iomt_crypt.dicom import Policy, inspect_file
+from iomt_crypt.durable import appearance, draft_path
 from iomt_crypt.errors import AuthenticationError, KnownAnswerError, NetworkError, NoMatchingIdentityError
 from iomt_crypt.node.epoch import EpochSource
 from iomt_crypt.node.recipient import RecipientList
@@ -85,8 +86,8 @@ def test_a_failing_disk_leaves_nothing(folder: Path, epoch: Epoch, monkeypatch: 
         "open": (os, "open"),
         "write": (quarantine, "_sealed"),
         "fsync": (os, "fsync"),
-        "rename": (Path, "rename"),
-        "folder": (quarantine, "_sync"),
+        "rename": (appearance, "_rename_exclusively"),
+        "folder": (appearance, "_sync"),
     }[step]
     with monkeypatch.context() as patched:
         patched.setattr(target, name, fail)
@@ -97,18 +98,20 @@ def test_a_failing_disk_leaves_nothing(folder: Path, epoch: Epoch, monkeypatch: 
 
 def test_synced_before_it_has_its_name(folder: Path, epoch: Epoch, monkeypatch: pytest.MonkeyPatch):
     done: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, appear = os.fsync, appearance.appear
     monkeypatch.setattr(
         os, "fsync", lambda fd: (done.append(f"sync {Path(f'/proc/self/fd/{fd}').readlink()}"), fsync(fd))[1]
     )
-    monkeypatch.setattr(Path, "rename", lambda a, b: (done.append(f"rename {b}"), rename(a, b))[1])
+    monkeypatch.setattr(appearance, "appear", lambda a, b, **o: (done.append(f"{a} is {b}"), appear(a, b, **o))[1])
     name = quarantine.put(folder, b"x", epoch=epoch, reason="")
-    assert done == [f"sync {folder / name}.draft", f"rename {folder / name}", f"sync {folder}"]
+    draft = done[0].removeprefix("sync ")
+    assert done == [f"sync {draft}", f"{draft} is {folder / name}", f"sync {folder}"]
 
 
 def test_drafts_of_the_dead_go(folder: Path, epoch: Epoch):
     name = quarantine.put(folder, b"x", epoch=epoch, reason="")
-    (folder / f"{name}.draft").touch()
+    (folder / f"{name}.draft").touch()  # of an older version
+    draft_path(folder / name).touch()
     (folder / "somebody's notes.txt").touch()
     quarantine.create(folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted([name, "somebody's notes.txt"])

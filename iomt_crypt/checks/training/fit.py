@@ -25,7 +25,8 @@ from iomt_crypt.checks.training.bank import Bank, noise
 from iomt_crypt.checks.training.corpus import Plain
 from iomt_crypt.checks.training.evaluation import Track
 from iomt_crypt.checks.training.recipe import Recipe
-from iomt_crypt.errors import ConfigurationError, StorageError
+from iomt_crypt.durable import appearing_file
+from iomt_crypt.errors import ConfigurationError
 
 _CHUNK = 256
 _PIECES = 16  # of a frame for the limit: most frames have fewer
@@ -85,15 +86,9 @@ def write(trained: Trained, folder: Path) -> None:
     StorageError
         One of them exists, or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / WEIGHTS).open("xb") as file:
-            file.write(trained.weights)
-        trained.card.write(folder / CARD)
-    except FileExistsError:
-        raise StorageError(f"{folder / WEIGHTS}: exists", hint="name another folder") from None
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from None
+    with appearing_file(folder / WEIGHTS, folders=True, hint="name another folder") as file:
+        file.write(trained.weights)
+    trained.card.write(folder / CARD)
 
 
 class _deterministic:  # noqa: N801 - used as a function

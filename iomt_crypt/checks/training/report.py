@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from iomt_crypt.checks.training import picture
 from iomt_crypt.checks.training.evaluation import Evaluation
 from iomt_crypt.checks.training.place import require_writable
 from iomt_crypt.checks.training.table import KEYS, MINIMUM_WORDS, full, grouped, judged
+from iomt_crypt.durable import appearing_file, appearing_folder
 from iomt_crypt.errors import StorageError
 
 FIGURES = "classifier.json"
@@ -52,12 +52,7 @@ def refuse_existing(folder: Path) -> None:
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
+    with appearing_folder(folder, mode=0o700, hint=_HINT) as draft:
         for name, data in files.items():
-            # plain images are among them
-            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with appearing_file(draft / name, mode=0o600) as file:  # plain images are among them
                 file.write(data)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror})", hint=_HINT) from None

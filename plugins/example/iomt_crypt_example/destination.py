@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from pydicom import dcmread
 
+from iomt_crypt.durable import new_file
 from iomt_crypt.errors import InputError, NetworkError
 from iomt_crypt.node.destination import Parcel
 
@@ -24,20 +24,11 @@ class FolderDestination:
         if not study:
             raise InputError("it has no Study Instance UID")
         target = self._folder / study / f"{parcel.sop_instance_uid}.dcm"
-        draft = target.with_suffix(".part")
         try:
             self._folder.stat()  # a mount that is away must not be filled from below
             target.parent.mkdir(exist_ok=True)
-            with parcel.path.open("rb") as source, draft.open("wb") as sink:
+            with parcel.path.open("rb") as source, new_file(target, replace=True) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-                sink.flush()
-                os.fsync(sink.fileno())
-            draft.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
         except OSError as error:
             raise NetworkError(f"{self._folder}: {error.strerror}") from error
 

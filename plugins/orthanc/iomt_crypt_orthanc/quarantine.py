@@ -27,6 +27,7 @@ import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from iomt_crypt.durable import make_folder, new_file, remove_leftovers, sync_folder
 from iomt_crypt.errors import AuthenticationError, KnownAnswerError, StorageError
 from iomt_crypt.seal import Epoch, Keyring, ObjectKey, Stanza, encode_map
 
@@ -72,11 +73,11 @@ def create(folder: Path) -> None:
         It cannot be made or is not writable.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for draft in folder.glob("*.draft"):
+        make_folder(folder, mode=0o700)
+        for draft in folder.glob("*.draft"):  # of older versions
             draft.unlink(missing_ok=True)
-        _sync(folder)
-        _sync(folder.parent)
+        remove_leftovers(folder)
+        sync_folder(folder)
     except OSError as error:
         raise StorageError(f"quarantine {folder}: {error.strerror}", hint="a folder that Orthanc may write") from None
 
@@ -94,24 +95,11 @@ def put(folder: Path, data: bytes | bytearray, *, epoch: Epoch, reason: str) -> 
     """
     # Random, so that two processes, and two receptions of one instance, never share a name.
     name = f"{time.time_ns():020d}-{secrets.token_hex(8)}{SUFFIX}"
-    draft = folder / f"{name}.draft"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for part in _sealed(data, epoch, reason):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        _vouch(draft, data, epoch)
-        draft.rename(folder / name)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    try:
-        _sync(folder)
-    except OSError:
-        (folder / name).unlink(missing_ok=True)
-        raise
+    with new_file(folder / name, mode=0o600) as file:
+        for part in _sealed(data, epoch, reason):
+            file.write(part)
+        file.flush()
+        _vouch(Path(f"/proc/self/fd/{file.fileno()}"), data, epoch)
     return name
 
 
@@ -241,11 +229,3 @@ def _opened(file: BinaryIO, gcm: AESGCM, n_chunks: int, binding: bytes) -> Itera
             yield gcm.decrypt(_nonce(index, n_chunks), file.read(CHUNK_BYTES + _TAG_BYTES), binding)
         except (InvalidTag, ValueError):
             raise AuthenticationError from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
