@@ -37,6 +37,11 @@ class Destination:
             "odd": KeyError("Zebedee^Quentin")}
         if self.argument in faults:
             raise faults[self.argument]
+        if self.argument in ("false", "zero"):
+            return {"false": False, "zero": 0}[self.argument]
+        return self.later() if self.argument == "later" else None
+    async def later(self):
+        calls.append("later")
     def close(self):
         raise RuntimeError
 
@@ -115,7 +120,7 @@ def test_a_plug_in_where_the_archive_would_be(odd, encrypted):
     client = PluginClient("odd")
     client.open([])
     assert client.is_open
-    assert client.store(encrypted, ("1.2", "1.2"), message_id=1) == (status.SUCCESS, "")
+    assert client.store(encrypted) == (status.SUCCESS, "")
     import odd_plugin
 
     found = inspect_file(encrypted)
@@ -123,7 +128,7 @@ def test_a_plug_in_where_the_archive_would_be(odd, encrypted):
     client.release()  # its close raises, and that harms nothing
     assert not client.is_open
     with pytest.raises(FileNotFoundError):
-        client.store(encrypted.with_name("gone.dcm"), ("1.2", "1.2"), message_id=1)
+        client.store(encrypted.with_name("gone.dcm"))
 
 
 @pytest.mark.parametrize(
@@ -133,12 +138,16 @@ def test_a_plug_in_where_the_archive_would_be(odd, encrypted):
         ("no", InputError, "no"),
         ("full", NetworkError, "full"),
         ("odd", NetworkError, "KeyError"),
+        # What is not None confirms nothing: a "no", or a coroutine that nobody runs.
+        ("false", NetworkError, "returned bool and not None"),
+        ("zero", NetworkError, "returned int and not None"),
+        ("later", NetworkError, "returned coroutine and not None"),
     ],
 )
 def test_what_a_destination_raises(odd, encrypted, argument, error, words):
     client = PluginClient(f"odd:{argument}")
     with pytest.raises(error, match=words) as caught:
-        client.store(encrypted, ("1.2", "1.2"), message_id=1)
+        client.store(encrypted)
     assert "Zebedee" not in str(caught.value)
 
 
