@@ -76,10 +76,7 @@ class Sender:
         remark = f"0x{code:04X} ({status.meaning(code)})" + (f": {comment}" if comment else "")
         verdict = status.judge(code)
         if verdict is not status.Verdict.DELIVERED:
-            hint = "the peer has no room at the moment: send it again later"
-            raise NetworkError(
-                f"{self._peer} answered {remark}", hint=hint if verdict is status.Verdict.TRANSIENT else ""
-            )
+            raise NetworkError(f"{self._peer} answered {remark}", hint=_hint(code, verdict))
         warning = "" if code == status.SUCCESS else remark
         return Sent(parts.sop_class_uid, parts.sop_instance_uid, used[1], warning)
 
@@ -101,6 +98,14 @@ class Sender:
             # Waiting for the time-out once more with each of a thousand files would help nobody.
             self._unreachable = error
             raise
+
+
+def _hint(code: int, verdict: status.Verdict) -> str:
+    if verdict is status.Verdict.TRANSIENT:
+        return "the peer has no room at the moment: send it again later"
+    if code == status.DUPLICATE:
+        return "the peer keeps what it has under this SOP Instance UID: fetch it to see whether it is this very object"
+    return ""
 
 
 def _examine(path: Path) -> FileParts:

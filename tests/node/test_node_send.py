@@ -133,3 +133,13 @@ def test_command_line(tmp_path, archive):
     assert away.returncode == 1
     assert away.stderr.count("cannot be reached") == 4
     assert "hint:" in away.stderr
+
+
+@pytest.mark.parametrize(("code", "hint"), [(0x0111, "fetch it"), (0xA700, "later"), (0xC000, "")])
+def test_a_refusal_says_what_to_do(code, hint, tmp_path, archive):
+    archive.answer = lambda n, event: code
+    sender = _sender(archive, [])
+    with pytest.raises(NetworkError, match=f"0x{code:04X}") as caught:
+        sender.send(write_object(tmp_path, 1))
+    assert hint in caught.value.hint
+    sender.close()
