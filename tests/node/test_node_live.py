@@ -116,7 +116,7 @@ def test_unknown_classes_and_syntaxes_are_accepted_and_refusals_say_why(tmp_path
     client.open([(CT, EXPLICIT), (MR, EXPLICIT)])
     for sop_class, instance in ((CT, uid(5)), (MR, uid(4))):
         (tmp_path / "other.dcm").write_bytes(part10(dataset(4), sop_class, instance))
-        code, comment = client.store(tmp_path / "other.dcm", (sop_class, EXPLICIT))
+        code, comment = client.store(tmp_path / "other.dcm")
         assert code == 0xA900
         assert "differs between command and data set" in comment
     client.release()
