@@ -15,6 +15,7 @@ from pathlib import Path
 
 from iomt_crypt.checks.door import encrypt_file
 from iomt_crypt.dicom import Headers, Policy, Protected, Restored, decrypt_file, inspect_file
+from iomt_crypt.durable import appear, sync_folder
 from iomt_crypt.errors import DiskFullError, InputError, StorageError
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
@@ -106,8 +107,9 @@ def _move(drafts: list[Path], folder: Path) -> None:
     moved: list[Path] = []
     try:
         for path in drafts:
-            moved.append(path.rename(folder / path.name))
-        _sync(folder)
+            appear(path, folder / path.name)
+            moved.append(folder / path.name)
+        sync_folder(folder)
     except BaseException as error:
         left = [path for path in moved if not _removed(path)]
         if not isinstance(error, OSError) and not left:
@@ -128,14 +130,6 @@ def _removed(path: Path) -> bool:
 def _storage_error(error: BaseException, message: str, hint: str) -> StorageError:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return (DiskFullError if full else StorageError)(message, hint=hint)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _name(draft: Path, series_instance_uid: str, sop_instance_uid: str) -> None:

@@ -48,6 +48,7 @@ class Journal:
                 "journal_mode=WAL",
                 "foreign_keys=ON",
                 f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+                f"journal_size_limit={_CHECKPOINT_PAGES << 12}",
             ):
                 connection.execute(f"PRAGMA {pragma}").close()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import sys
 import threading
 import time
 import traceback
@@ -93,7 +92,6 @@ def leave(code: int) -> NoReturn:
     """End this process now, whatever its threads do: one may hang in the kernel, one may be waiting for it."""
     for handler in logging.getLogger().handlers:
         handler.flush()
-    sys.stdout.flush()
     os._exit(code)
 
 

@@ -6,14 +6,17 @@ import hashlib
 import logging
 from pathlib import Path
 
-from pydicom import dcmread
-
-from iomt_crypt.errors import StorageError
+from iomt_crypt.dicom import read_file
+from iomt_crypt.dicom.restore import read_record
+from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
+from iomt_crypt.errors import IomtCryptError, StorageError
 from iomt_crypt.node.entry import NewEntry
 from iomt_crypt.node.journal import Journal
 from iomt_crypt.node.spool import Spool
 
 _log = logging.getLogger(__name__)
+
+_SOP_CLASS = 0x00080016
 
 
 def adopt(spool: Spool, journal: Journal) -> int:
@@ -56,20 +59,21 @@ def _read_entry(path: Path) -> NewEntry | None:
         status = path.stat()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
-        sop_class_uid = str(dataset.file_meta.MediaStorageSOPClassUID)
-        sop_instance_uid = str(dataset.file_meta.MediaStorageSOPInstanceUID)
-        study, series = (str(dataset.get(name, "")) or None for name in ("StudyInstanceUID", "SeriesInstanceUID"))
+        with path.open("rb") as file:
+            source = read_file(file)  # to its end: a file that was cut is found here
+            read_record(source)
     except FileNotFoundError:
         return None
-    except Exception as error:  # noqa: BLE001 - pydicom raises whatever damaged bytes lead to
-        raise StorageError(f"cannot be read ({type(error).__name__})") from None
+    except OSError as error:
+        raise StorageError(f"cannot be read ({error.strerror})") from None
+    except IomtCryptError as error:
+        raise StorageError(f"not an object that this node wrote: {error}") from None
     return NewEntry(
         spool_name=path.name,
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=sop_instance_uid,
-        study_instance_uid=study,
-        series_instance_uid=series,
+        sop_class_uid=source.text(_SOP_CLASS),
+        sop_instance_uid=source.text(SOP_INSTANCE),
+        study_instance_uid=source.text(STUDY) or None,
+        series_instance_uid=source.text(SERIES) or None,
         size_bytes=status.st_size,
         # The name begins with the time of reception in nanoseconds.
         received_at=int(path.name.partition("-")[0]) / 1e9,

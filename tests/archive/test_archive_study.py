@@ -16,7 +16,7 @@ from iomt_crypt.dicom import inspect_file
 from iomt_crypt.errors import DiskFullError, InputError, StorageError
 
 N_FILES = 4
-RENAME, FSYNC = Path.rename, os.fsync
+APPEAR, FSYNC = study.appear, os.fsync
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_move_that_fails_in_the_middle(folder, work, monkeypatch, at, error, k
     def into_the_folder(path: Path, target: Path) -> bool:
         return Path(target).parent == folder
 
-    monkeypatch.setattr(Path, "rename", failing(RENAME, at, error, into_the_folder))
+    monkeypatch.setattr(study, "appear", failing(APPEAR, at, error, into_the_folder))
     with pytest.raises(kind):
         work(folder)
     assert content(folder) == before
@@ -128,7 +128,7 @@ def test_an_object_that_fails(folder, originals, work, monkeypatch, at):
 
 def test_what_cannot_be_taken_back_is_named(folder, work, monkeypatch):
     error = OSError(errno.EIO, "Input/output error")
-    monkeypatch.setattr(Path, "rename", failing(RENAME, 2, error, lambda path, target: Path(target).parent == folder))
+    monkeypatch.setattr(study, "appear", failing(APPEAR, 2, error, lambda path, target: Path(target).parent == folder))
     unlink = Path.unlink
 
     def kept(path: Path, missing_ok: bool = False) -> None:
