@@ -17,9 +17,9 @@ from benchmarks.trust_conversion import FORMS, converted
 from benchmarks.trust_object import make
 from benchmarks.trust_property import BrokenPromiseError, Trial
 from iomt_crypt import decrypt_dataset, encrypt_dataset
+from iomt_crypt.checks.vouch import rotate_object as rotate
 from iomt_crypt.dicom import inspect_file, protect, read_file, restore, verify_file
 from iomt_crypt.dicom.block import find_record
-from iomt_crypt.dicom.rekey import rotate
 from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.errors import AuthenticationError, HeaderDriftError, InputError, MalformedError
 from iomt_crypt.seal import HpkeIdentity
