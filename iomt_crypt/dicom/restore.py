@@ -222,8 +222,8 @@ def _head(opened: Opened, headers: Headers) -> tuple[bytes, Drift | None, str]:
     if headers == "strict":
         _require_unchanged(drift)
         return original.head, drift, ""
-    if not _is_same_instance(opened):
-        return original.head, drift, drift.obstacle or "nothing was applied: the clear header has no SOP Instance UID"
+    if foreign := _foreign(opened):
+        return original.head, drift, drift.obstacle or f"nothing was applied: {foreign}"
     if not drift.corrections:
         return original.head, drift, drift.obstacle
     try:
@@ -243,21 +243,15 @@ def _require_unchanged(drift: Drift) -> None:
         raise HeaderDriftError(drift.obstacle, hint=hint)
 
 
-def _is_same_instance(opened: Opened) -> bool:
-    """Whether the clear header says that it is the record's; False where it says nothing that can be read.
+def _foreign(opened: Opened) -> str:
+    """Why the clear header may be another object's, whose patient must not be put on this image; empty when it is not.
 
-    Raises
-    ------
-    HeaderDriftError
-        It is another object's: its patient must not be put on this image.
+    The header is nobody's proof: it cannot keep anybody from the original either, which is restored as it was.
     """
     value, expected = raw_value(opened.source.header, SOP_INSTANCE), opened.record.sop_instance_uid
     found = value.decode("ascii", "replace").strip(" \0")
     if not found or opened.source.damage:
-        return False
+        return "the clear header has no SOP Instance UID"
     if found != expected:
-        raise HeaderDriftError(
-            f"the clear header says SOP Instance UID {shown_uid(found)}, the record belongs to {expected}",
-            hint="--headers original restores the object as it was",
-        )
-    return True
+        return f"the clear header says SOP Instance UID {shown_uid(found)}, the record belongs to {expected}"
+    return ""

@@ -325,9 +325,18 @@ def test_deflated_objects_take_no_corrections(sealed, opened):
 
 def test_a_new_instance_uid(sealed, opened):
     raw = file(image())
-    data = changed(sealed(raw), lambda ds: setattr(ds, "SOPInstanceUID", "1.2.9"))
-    with pytest.raises(HeaderDriftError, match="the record belongs to"):
-        opened(data)
+
+    def another(ds) -> None:
+        ds.SOPInstanceUID, ds.PatientName = "1.2.9", "Of^Another"
+
+    data = changed(sealed(raw), another)
+    # That patient must not be put on this image, and the header keeps nobody from the image either.
+    restored, done = opened(data)
+    assert restored == raw
+    assert not done.applied
+    assert "the clear header says SOP Instance UID 1.2.9, the record belongs to" in done.remark
+    with pytest.raises(HeaderDriftError):
+        opened(data, "strict")
     assert opened(data, "original")[0] == raw
 
 
