@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian header, big endia
 # MPEG-2, MPEG-4, HEVC: PS3.5 A.4.5 to A.4.7 and A.4.9; SMPTE ST 2110: A.6 and A.7
 _VIDEO = frozenset(f"1.2.840.10008.1.2.4.{n}{s}" for n in range(100, 109) for s in ("", ".1"))
 _REFERENCED = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205))  # JPIP, A.6 and A.8
+
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,24 @@ def inflate(stream: bytes | memoryview, limit: int | None = None) -> bytes:
         It is damaged, cut off, or larger. No more than the limit is inflated for the answer.
     """
     limit = Policy().allowed_bytes(len(stream)) if limit is None else limit
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        plain = inflater.decompress(stream, max(1, limit))
-    except zlib.error as error:
-        raise MalformedError(f"the deflated data set is damaged ({error})") from error
-    if inflater.eof:
-        return plain
-    if inflater.unconsumed_tail or len(plain) >= limit:
-        raise MalformedError(
-            f"the deflated data set is larger than {limit} bytes, the limit for {len(stream)} bytes of it",
-            hint="where that is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
-        )
-    raise MalformedError(f"the deflated data set is cut off after {len(stream)} bytes")
+    inflater, plain = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
+    view = memoryview(stream)
+    for begin in range(0, len(view), _PIECE_BYTES):
+        waiting: bytes | memoryview = view[begin : begin + _PIECE_BYTES]
+        while waiting and not inflater.eof:
+            try:
+                plain.write(inflater.decompress(waiting, _PIECE_BYTES))
+            except zlib.error as error:
+                raise MalformedError(f"the deflated data set is damaged ({error})") from error
+            if plain.tell() > limit:
+                raise MalformedError(
+                    f"the deflated data set is larger than {limit} bytes, the limit for {len(view)} bytes of it",
+                    hint="where that is what it should be: encrypt --max-expansion; of the node: policy.max_expansion",
+                )
+            waiting = inflater.unconsumed_tail
+        if inflater.eof:
+            return plain.getvalue()
+    plain.write(inflater.flush())
+    if inflater.eof and plain.tell() <= limit:
+        return plain.getvalue()
+    raise MalformedError(f"the deflated data set is cut off after {len(view)} bytes")
