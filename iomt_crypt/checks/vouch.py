@@ -30,7 +30,7 @@ from iomt_crypt.dicom.dataset import protect_dataset, read_dataset
 from iomt_crypt.dicom.protect import prepare, write
 from iomt_crypt.dicom.rekey import rotate
 from iomt_crypt.dicom.restore import read_record
-from iomt_crypt.dicom.source import read_file
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.errors import KnownAnswerError
 from iomt_crypt.seal import Epoch, Keyring, Layout
 
@@ -98,7 +98,7 @@ def encrypt_data_set(ds: Dataset, *, epoch: Epoch, policy: Policy) -> FileDatase
 
 def rotate_object(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, epoch: Epoch) -> None:
     """`iomt_crypt.dicom.rekey.rotate`, which reads back what it wrote, between the other steps; their errors too."""
-    record = read_record(read_file(stream))
+    record = read_record(read_sealed(stream))
     require(record.suite, record.layout, epoch)
     rotate(stream, sink, keyring=keyring, epoch=epoch, look=_look)
 
