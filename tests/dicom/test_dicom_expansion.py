@@ -11,7 +11,8 @@ from corpus import ENCRYPTED
 from pydicom import dcmread
 from synthetic import DEFLATED, data_set, file, image, preamble, us
 
-from iomt_crypt.dicom import Policy, encrypt_dataset, encrypt_file, protect, read_file, uid
+from iomt_crypt import encrypt_dataset, encrypt_file
+from iomt_crypt.dicom import Policy, protect, read_file, uid
 from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.pixel import plan_pixels
 from iomt_crypt.errors import AuthenticationError, ConfigurationError, MalformedError
