@@ -20,7 +20,8 @@ from pathlib import Path
 
 from benchmarks.trust_conversion import FORMS, converted
 from benchmarks.trust_object import Case, make
-from iomt_crypt.dicom import Policy, encrypt_file, protect, read_file, restore
+from iomt_crypt import encrypt_file
+from iomt_crypt.dicom import Policy, protect, read_file, restore
 from iomt_crypt.dicom.inspection import verify_stream
 from iomt_crypt.dicom.rekey import rotate
 from iomt_crypt.errors import HeaderDriftError, InputError
