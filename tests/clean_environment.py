@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
-LIMIT_S = 300
+LIMIT_S = 900  # for what hangs; a busy machine takes its time
 #: What saves pip half of its work: no environment of its own for each package it builds (pip takes the 0 for a "no" to
 #: isolation), and of hundreds of modules only those that are used are compiled.
 PIP = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

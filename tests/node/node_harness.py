@@ -29,7 +29,7 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
 PATIENT = "Zebedee^Quentin"
 PATIENT_ID = "PID-7431-XK"
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 def _element(tag: int, vr: str, value: bytes) -> bytes:

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "plugins" / "orthanc"
 SCRIPT = PACKAGE / "iomt_crypt_orthanc" / "script" / "iomt_crypt_plugin.py"
 LIBRARIES = Path("/usr/share/orthanc/plugins")
 PASSWORDS = {"alice": "alice's word", "bob": "bob:s wörd"}
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 # Both halves look for a word in the file FAULT whenever they do something, and fail there.
 _FAULTS = """
