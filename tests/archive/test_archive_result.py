@@ -10,8 +10,8 @@ import pytest
 from object_tree import files, write_objects
 from typer.testing import CliRunner
 
+from iomt_crypt import encrypt_file
 from iomt_crypt.cli.app import app
-from iomt_crypt.dicom import encrypt_file
 from iomt_crypt.durable import draft_path
 from iomt_crypt.errors import ConfigurationError, StorageError
 
