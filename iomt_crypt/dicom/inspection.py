@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -74,6 +74,8 @@ class Verification:
         elements of the clear header that were changed since encryption (known with an identity only)
     remark
         what of the clear header could not be compared, and why; else empty
+    from_copy
+        whether a copy of the record opened it; its own is missing, damaged or does not open
     """
 
     state: Literal["authentic", "consistent", "plain"]
@@ -81,6 +83,7 @@ class Verification:
     n_units: int
     changed: tuple[str, ...]
     remark: str = ""
+    from_copy: bool = False
 
 
 def inspect_file(path: str | Path) -> Inspection:
@@ -150,18 +153,27 @@ def verify_file(path: str | Path, *, identities: Sequence[Identity] | Keyring = 
         return verify_stream(stream, identities=identities)
 
 
-def verify_stream(stream: BinaryIO, *, identities: Sequence[Identity] | Keyring = ()) -> Verification:
-    """`verify_file` for an object that is open already (readable, seekable)."""
+def verify_stream(
+    stream: BinaryIO,
+    *,
+    identities: Sequence[Identity] | Keyring = (),
+    records_of: Callable[[str], Sequence[bytes]] = lambda uid: (),
+) -> Verification:
+    """`verify_file` for an object that is open already (readable, seekable).
+
+    ``records_of`` gives copies of the record by SOP Instance UID; see `open_object`.
+    """
     keyed = isinstance(identities, Keyring) or len(identities) > 0
     source = read_sealed(stream)
     uid = source.text(SOP_INSTANCE)
+    copies = records_of(uid)
     try:
-        read_record(source)
+        if not keyed:
+            read_record(source)
+            return Verification("consistent", uid, 0, ())
+        opened = open_object(source, as_keyring(identities), copies)
     except NotEncryptedError:
         return Verification("plain", uid, 0, ())
-    if not keyed:
-        return Verification("consistent", uid, 0, ())
-    opened = open_object(source, as_keyring(identities))
     n_units = sum(1 for _ in frames(opened))
     drift = opened.drift()
-    return Verification("authentic", uid, n_units, drift.changed, drift.obstacle)
+    return Verification("authentic", uid, n_units, drift.changed, drift.obstacle, opened.from_copy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -21,6 +21,7 @@ from iomt_crypt.errors import (
     AuthenticationError,
     ConfigurationError,
     HeaderDriftError,
+    NoMatchingIdentityError,
     NotEncryptedError,
     UnsupportedError,
 )
@@ -43,6 +44,8 @@ class Restored:
         whether all of the clear header was compared with what was written; never with ``headers="original"``
     remark
         what could not be compared or applied, and why, without values; else empty
+    from_copy
+        whether a copy of the record opened it, because its own was missing, damaged or did not open
     """
 
     sop_class_uid: str
@@ -54,6 +57,7 @@ class Restored:
     applied: bool
     compared: bool = True
     remark: str = ""
+    from_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Opened:
     record: Record
     key: ObjectKey
     original: Original
+    from_copy: bool = False
 
     def drift(self) -> Drift:
         """What was changed in the clear header, as far as it can be compared. Raises nothing."""
@@ -89,19 +94,42 @@ def read_record(source: Source) -> Record:
     return Record.unpack(found[1])
 
 
-def open_object(source: Source, keyring: Keyring) -> Opened:
+def open_object(source: Source, keyring: Keyring, records: Sequence[bytes] = ()) -> Opened:
     """Authenticate record and header of an encrypted object; of the clear header nothing but these is looked at.
+
+    ``records`` are copies of its record, as the node's journal keeps them. They are tried in this order when the
+    object's own is missing, damaged or does not open; what fits the object decides, so nobody has to trust them.
 
     Raises
     ------
     NotEncryptedError, NoMatchingIdentityError, AuthenticationError
+        What is wrong with the object's own record; no copy opens it either.
     """
-    record = read_record(source)
+    try:
+        return _open(source, keyring, read_record(source))
+    except (NotEncryptedError, NoMatchingIdentityError, AuthenticationError):
+        for copy in records:
+            with suppress(NoMatchingIdentityError, AuthenticationError):
+                return _open_by_copy(source, keyring, copy)
+        raise
+
+
+def _open(source: Source, keyring: Keyring, record: Record, *, from_copy: bool = False) -> Opened:
     key = ObjectKey(keyring.unwrap(record.wrapped_key, record.epoch_id, record.stanzas), record.object_id)
     record.check(key)
     original = Original.unpack(open_header(key, record.sealed))
     _check_pixel_element(source, record)
-    return Opened(source, record, key, original)
+    return Opened(source, record, key, original, from_copy)
+
+
+def _open_by_copy(source: Source, keyring: Keyring, copy: bytes) -> Opened:
+    """Open with a record from elsewhere. It may be another version's: UID and first frame must be this object's."""
+    record = Record.unpack(copy)
+    if record.sop_instance_uid != source.text(SOP_INSTANCE):
+        raise AuthenticationError
+    opened = _open(source, keyring, record, from_copy=True)
+    next(frames(opened), None)
+    return opened
 
 
 def _check_pixel_element(source: Source, record: Record) -> None:
@@ -166,18 +194,23 @@ def swap(buffer: memoryview, word_bytes: int) -> None:
         np.frombuffer(buffer, dtype=f"u{word_bytes}").byteswap(inplace=True)
 
 
-def restore(stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
+def restore(
+    stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged", records: Sequence[bytes] = ()
+) -> Restored:
     """Decrypt the file ``stream`` into ``sink``; see `restore_source`."""
-    return restore_source(read_sealed(stream), sink, keyring=keyring, headers=headers)
+    return restore_source(read_sealed(stream), sink, keyring=keyring, headers=headers, records=records)
 
 
-def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged") -> Restored:
+def restore_source(
+    source: Source, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged", records: Sequence[bytes] = ()
+) -> Restored:
     """Decrypt ``source`` into ``sink``.
 
     ``headers``: ``"merged"`` carries patient- and study-level corrections that an archive made into the restored
     object, all of them or none, ``"original"`` looks at no change, ``"strict"`` refuses any. A clear header that cannot
     be compared, or corrections that cannot be written, are a remark on the restored original; only ``"strict"`` refuses
     them. A file comes back as the file it was; an object from the network as a Part 10 file around its data set.
+    ``records``: see `open_object`.
 
     Raises
     ------
@@ -189,7 +222,7 @@ def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers:
     """
     if headers not in ("merged", "original", "strict"):
         raise ConfigurationError(f"headers {headers!r} is unknown", hint="one of: merged, original, strict")
-    opened = open_object(source, keyring)
+    opened = open_object(source, keyring, records)
     original = opened.original
     head, drift, remark = _head(opened, headers)
     if original.origin == "network":
@@ -210,6 +243,7 @@ def restore_source(source: Source, sink: BinaryIO, *, keyring: Keyring, headers:
         head != original.head,
         drift is not None and not drift.obstacle,
         remark,
+        opened.from_copy,
     )
 
 
