@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from iomt_crypt.errors import KeyMaterialError
+
+if TYPE_CHECKING:
+    from iomt_crypt.node.move_listener import MoveTarget
 
 Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")]
@@ -57,6 +60,30 @@ JournalFile = Annotated[
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write totals, failures and what was skipped, as JSON.")
 ]
+
+#: of commands that retrieve from an archive
+MovePort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, metavar="PORT", help="Listen here for C-MOVE, where there is no C-GET."),
+]
+MoveAet = Annotated[
+    str | None,
+    typer.Option(metavar="TITLE", help="AE title that the archive knows --move-port by. Default: the own AE title."),
+]
+MoveHost = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Address to listen on. Default: the one that the archive is reached from."),
+]
+
+
+def move_target(port: int | None, ae_title: str, host: str) -> MoveTarget | None:
+    """Where a C-MOVE is to send to; None when no port was given. Raises the usage error for a bad title."""
+    from iomt_crypt.node.move_listener import MoveTarget
+    from iomt_crypt.node.peer import is_ae_title
+
+    if not is_ae_title(ae_title):
+        raise typer.BadParameter("an AE title has 1 to 16 printable characters (PS3.5 6.2)", param_hint="--move-aet")
+    return None if port is None else MoveTarget(ae_title.strip(), port, host)
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -115,6 +115,10 @@ class Journal:
             return connection.execute(
                 sa.select(_record.c.record).where(_record.c.object_id == object_id)
             ).scalar_one_or_none()
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that only reads."""
+        return self._transaction(write=False)
 
     def claim(
         self, *, limit: int, lease_s: float, longest_wait_s: float = due.LONGEST_WAIT_S, now: float | None = None

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pytest
 from node_harness import CT, EXPLICIT, MR, Archive, cli, dataset, part10, uid
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pynetdicom import AllStoragePresentationContexts, evt
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_FIND, C_GET
 from pynetdicom.presentation import build_context
 
 from iomt_crypt.dicom import Policy, protect, read_network
-from iomt_crypt.errors import MalformedError
+from iomt_crypt.errors import InputError, MalformedError, NetworkError
+from iomt_crypt.node.catalog import Instance, Listing
+from iomt_crypt.node.demand import Arrival, Demand
 from iomt_crypt.node.fetcher import Fetcher
 from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.transport import configure_pynetdicom
@@ -26,12 +31,15 @@ STUDY = uid(900001)
 class _Store:
     """What an archive has, with C-FIND and C-GET over it."""
 
-    def __init__(self) -> None:
+    def __init__(self, syntax: str | None = None) -> None:
         self.objects: list[Dataset] = []
         self.withheld: set[str] = set()
+        self.surplus: list[Dataset] = []  # sent with every series
+        self.breaks = False  # a C-GET ends at the first object that cannot be sent
         self.names_classes = True
         self.get_status: int | None = None
-        contexts = [build_context(context.abstract_syntax) for context in AllStoragePresentationContexts]
+        syntaxes = [syntax] if syntax else None
+        contexts = [build_context(c.abstract_syntax, syntaxes) for c in AllStoragePresentationContexts]
         for context in contexts:
             context.scu_role = context.scp_role = True
         contexts += [build_context("1.2.840.10008.5.1.4.1.2.2.1"), build_context("1.2.840.10008.5.1.4.1.2.2.3")]
@@ -44,8 +52,9 @@ class _Store:
 
     def _matches(self, identifier: Dataset) -> list[Dataset]:
         found = [ds for ds in self.objects if ds.StudyInstanceUID == identifier.StudyInstanceUID]
-        series = identifier.get("SeriesInstanceUID")
-        return [ds for ds in found if not series or ds.SeriesInstanceUID == series]
+        series, instance = identifier.get("SeriesInstanceUID"), identifier.get("SOPInstanceUID")
+        found = [ds for ds in found if not series or ds.SeriesInstanceUID == series]
+        return [ds for ds in found if not instance or ds.SOPInstanceUID == instance]
 
     def _on_find(self, event):
         identifier = event.identifier
@@ -64,12 +73,18 @@ class _Store:
                 yield 0xFF00, answer
 
     def _on_get(self, event):
-        found = [ds for ds in self._matches(event.identifier) if ds.SOPInstanceUID not in self.withheld]
+        matches = self._matches(event.identifier)
+        found = [ds for ds in matches if ds.SOPInstanceUID not in self.withheld]
+        if event.identifier.QueryRetrieveLevel == "SERIES":
+            found += self.surplus
         yield len(found)
         if self.get_status is not None:
             yield self.get_status, None
             return
-        for ds in found:
+        for ds in matches if self.breaks else found:
+            if ds.SOPInstanceUID in self.withheld:
+                yield 0xC000, None
+                return
             yield 0xFF00, ds
 
 
@@ -110,12 +125,152 @@ def test_a_study_comes_back_byte_for_byte(tmp_path, store, identity, names_class
         assert len(files[f"{name}.dcm"]) < len(data) + 600
 
 
-def test_plain_objects_are_saved_and_said_to_be_plain(tmp_path, store, identity):
+def test_a_plain_object_is_named_and_written_only_when_asked_for(tmp_path, store, identity):
     store.add(_encrypted(dataset(1), identity))
     store.add(part10(dataset(2), CT, uid(2)))
     _, results = _fetch(store, identity, tmp_path / "out")
+    assert {r.sop_instance_uid: r.state for r in results} == {
+        store.objects[0].SOPInstanceUID: "decrypted",
+        uid(2): "failed",
+    }
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{uid(1)}.dcm"]
+    (error,) = [result.error for result in results if result.error]
+    assert "not encrypted" in str(error)
+    assert "--plain" in error.hint
+    _, results = _fetch(store, identity, tmp_path / "both", plain=True)
     assert sorted(result.state for result in results) == ["decrypted", "plain"]
-    assert dcmread(tmp_path / "out" / f"{uid(2)}.dcm").PixelData == dataset(2)[-512:]
+    assert dcmread(tmp_path / "both" / f"{uid(2)}.dcm").PixelData == dataset(2)[-512:]
+
+
+def _changed(ds: Dataset, **values: str) -> Dataset:
+    """Another object like ``ds``."""
+    sink = io.BytesIO()
+    dcmwrite(sink, ds)
+    other = dcmread(io.BytesIO(sink.getvalue()))
+    for keyword, value in values.items():
+        setattr(other, keyword, value)
+    if "SOPInstanceUID" in values:
+        other.file_meta.MediaStorageSOPInstanceUID = values["SOPInstanceUID"]
+    return other
+
+
+def test_what_was_not_asked_for_is_named_and_not_written(tmp_path, store, identity):
+    """Another study's, another series', one that nobody listed, and a second one under one UID."""
+    store.add(_encrypted(dataset(1), identity))
+    store.add(_encrypted(dataset(2), identity))
+    first = store.objects[0]
+    other = dcmread(io.BytesIO(_encrypted(dataset(3), identity)))
+    store.surplus = [
+        _changed(other, StudyInstanceUID="1.2.3"),
+        other,
+        _changed(first),
+    ]
+    _, results = _fetch(store, identity, tmp_path / "out")
+    assert sorted(result.state for result in results) == ["decrypted"] * 2 + ["refused"] * 3
+    errors = [str(result.error) for result in results if result.state == "refused"]
+    for what in ("another study, 1.2.3", "not asked for", "a second object under this UID"):
+        assert any(what in error for error in errors), errors
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{uid(1)}.dcm", f"{uid(2)}.dcm"]
+
+
+def test_other_content_under_an_asked_uid_is_named(tmp_path, store, identity):
+    """The archive has one object's header over another's record: neither is written."""
+    wanted, other = (dcmread(io.BytesIO(_encrypted(dataset(n), identity))) for n in (1, 2))
+    store.objects = [_changed(other, SOPInstanceUID=wanted.SOPInstanceUID)]
+    for headers in ("merged", "original", "strict"):
+        _, (result,) = _fetch(store, identity, tmp_path / headers, headers=headers)
+        assert result.state == "failed"
+        assert f"another object under this UID: {other.SOPInstanceUID}" in str(result.error)
+        assert list((tmp_path / headers).iterdir()) == []
+
+
+def test_the_healthy_objects_behind_a_broken_one_come(tmp_path, store, identity):
+    """As Orthanc does it: the retrieval of a series ends where one cannot be sent."""
+    for number in range(5):
+        store.add(_encrypted(dataset(number), identity))
+    store.breaks = True
+    store.withheld.add(store.objects[1].SOPInstanceUID)
+    _, results = _fetch(store, identity, tmp_path / "out")
+    assert sorted(result.state for result in results) == ["decrypted"] * 4 + ["failed"]
+    (failed,) = [result for result in results if result.error]
+    assert failed.sop_instance_uid == store.objects[1].SOPInstanceUID
+    assert "0xC000" in str(failed.error)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2"], ids=["implicit", "big endian"])
+def test_another_transfer_syntax_opens_byte_for_byte(tmp_path, identity, syntax):
+    store = _Store(syntax)
+    try:
+        ds = dcmread(io.BytesIO(_encrypted(dataset(1), identity)))
+        sink = io.BytesIO()
+        ds.file_meta.TransferSyntaxUID = syntax
+        if syntax.endswith("2.2"):
+            pixels = np.frombuffer(ds.PixelData, "<u2")
+            ds.PixelData = pixels.astype(">u2").tobytes()
+        little = not syntax.endswith("2.2")
+        dcmwrite(sink, ds, implicit_vr=little, little_endian=little, force_encoding=True)
+        store.add(sink.getvalue())
+        _, (result,) = _fetch(store, identity, tmp_path / "out")
+        assert result.error is None
+        assert (tmp_path / "out" / f"{uid(1)}.dcm").read_bytes().endswith(dataset(1))
+    finally:
+        store.archive.close()
+
+
+def test_a_lost_record_is_put_back_by_a_copy(tmp_path, store, identity):
+    content = _encrypted(dataset(1), identity)
+    ds = dcmread(io.BytesIO(content))
+    record = next(element.value for element in ds if element.tag.group == 0x7FDF and element.tag.elem >= 0x1000)
+    ds.remove_private_tags()
+    store.objects = [ds]
+    _, (without,) = _fetch(store, identity, tmp_path / "out")
+    assert "--journal" in without.error.hint
+    _, (result,) = _fetch(
+        store, identity, tmp_path / "out", records_of=lambda uid: [record] if uid == ds.SOPInstanceUID else []
+    )
+    assert (result.state, result.from_copy) == ("decrypted", True)
+    assert (tmp_path / "out" / f"{uid(1)}.dcm").read_bytes().endswith(dataset(1))
+    _, (wrong,) = _fetch(store, identity, tmp_path / "none", records_of=lambda uid: [b"junk"])
+    assert "no copy of its record opens it" in str(wrong.error)
+
+
+def test_some_objects_of_a_series_are_asked_for_alone(tmp_path, store, identity):
+    for number in range(4):
+        store.add(_encrypted(dataset(number), identity))
+    peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
+    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "out")
+    results = list(fetcher.fetch(fetcher.find(STUDY)[:2]))
+    assert [result.state for result in results] == ["decrypted"] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"MessageIDBeingRespondedTo": 77}, {"Status": 0x0110}, None],
+    ids=["another message", "a failure", "another kind"],
+)
+def test_an_answer_to_something_else_is_none(tmp_path, store, identity, monkeypatch, change):
+    """Answers are matched by kind and message ID."""
+    store.add(_encrypted(dataset(1), identity))
+    peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
+    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "out")
+    send = DIMSEServiceProvider.send_msg
+
+    def lie(self, message, context_id):
+        if not self.assoc.is_requestor and isinstance(message, C_FIND):
+            if change is None:
+                kind = C_GET()
+                kind.MessageIDBeingRespondedTo, kind.Status = message.MessageIDBeingRespondedTo, 0
+                kind.AffectedSOPClassUID = message.AffectedSOPClassUID
+                message = kind
+            for name, value in (change or {}).items():
+                setattr(message, name, value)
+        send(self, message, context_id)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", lie)
+    listing = fetcher.listing(STUDY)
+    assert listing.instances == ()
+    (problem,) = listing.unlisted.values()
+    assert ("status 0x0110" if change == {"Status": 0x0110} else "does not belong to it") in str(problem)
 
 
 def test_what_the_archive_does_not_send_is_failed(tmp_path, store, identity):
@@ -160,11 +315,32 @@ def test_a_plain_object_cannot_choose_a_path(tmp_path, store, identity):
     peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
     output = tmp_path / "a" / "out"
     output.mkdir(parents=True)
-    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=output)
+    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=output, plain=True)
+    source = read_network(dataset(1), transfer_syntax_uid=EXPLICIT)
     for hostile in ("../../evil", "/tmp/evil", "", ".", "1.2\n3", "1" * 65):
         with pytest.raises(MalformedError, match="no UID may have"):
-            fetcher._take(hostile, CT, EXPLICIT, dataset(1))
+            fetcher._take(Arrival(CT, hostile, EXPLICIT, dataset(1)), source)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_object_is_what_its_command_says(store):
+    """SOP Instance UID and SOP Class UID of the data set are those of the C-STORE."""
+    peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
+    listing = Listing(STUDY, tuple(Instance(STUDY, uid(900002), uid(n), CT) for n in (1, 2)))
+    demand = Demand(listing, peer)
+    for arrival, what in (
+        (Arrival(CT, uid(2), EXPLICIT, dataset(1)), "another object under this UID"),
+        (Arrival(MR, uid(1), EXPLICIT, dataset(1)), "another SOP class"),
+        (Arrival(CT, uid(3), EXPLICIT, dataset(3)), "not asked for"),
+    ):
+        with pytest.raises(NetworkError, match=what):
+            demand.admit(arrival)
+    with pytest.raises(InputError):
+        demand.admit(Arrival(CT, uid(1), EXPLICIT, b"\x08\x00garbage"))
+    demand.admit(Arrival(CT, uid(1), EXPLICIT, dataset(1)))
+    with pytest.raises(NetworkError, match="a second object"):
+        demand.admit(Arrival(CT, uid(1), EXPLICIT, dataset(1)))
+    assert [(refusal.sop_instance_uid, refusal.asked) for refusal in demand.rest()] == [(uid(1), False), (uid(2), True)]
 
 
 def test_command_line(tmp_path, store, identity, identity_file):
