@@ -97,6 +97,8 @@ class Orthanc:
             "IndexDirectory": str(self.folder / "storage"),
             # Bytes as received, so that they can be looked at on the disk.
             "StorageCompression": False,
+            # ... and nothing that is no longer there is served from memory.
+            "MaximumStorageCacheSize": 0,
             "Plugins": [],
             "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,

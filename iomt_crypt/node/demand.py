@@ -44,7 +44,8 @@ class Demand:
     listing: Listing
     peer: Peer
     arrived: set[str] = field(default_factory=set)
-    problems: dict[str, IomtCryptError] = field(default_factory=dict)
+    other: dict[str, IomtCryptError] = field(default_factory=dict)  # came under an asked UID, and was not that object
+    failures: dict[str, NetworkError] = field(default_factory=dict)  # what the archive said when asked for one alone
     problem: NetworkError | None = None
     n_refused: int = 0
 
@@ -83,7 +84,7 @@ class Demand:
             self._require_same(arrival, source)
         except (InputError, NetworkError) as error:
             if uid in self.expected:
-                self.problems[uid] = error
+                self.other[uid] = error
             raise
         if uid in self.arrived:
             raise self._not_asked("a second object under this UID")
@@ -123,9 +124,9 @@ class Demand:
         )
         for uid in self.expected:
             if uid not in self.arrived:
-                yield Refusal(shown_uid(uid), self.problems.get(uid, missing), asked=True)
-            elif uid in self.problems:
-                yield Refusal(shown_uid(uid), self.problems[uid], asked=False)
+                yield Refusal(shown_uid(uid), self.other.get(uid) or self.failures.get(uid, missing), asked=True)
+            elif uid in self.other:
+                yield Refusal(shown_uid(uid), self.other[uid], asked=False)
         for series, why in self.listing.unlisted.items():
             what = f"series {shown_uid(series)}" if series else f"study {shown_uid(self.listing.study_instance_uid)}"
             error = NetworkError(f"no complete list of {what}: {why}", hint="objects of it may be missing here")

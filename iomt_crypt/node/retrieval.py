@@ -106,6 +106,8 @@ class Retrieval(Generic[Result]):
             batch = classes[start : start + _MAX_CLASSES]
             yield from self._ask_all(demand, GET, partial(self._associate, batch, demand), batch)
             self._release()
+            if not demand.missing() and not demand.listing.unlisted:
+                return
 
     def _associate(self, classes: Sequence[str], demand: Demand) -> Inquiry:
         contexts = [build_context(GET)]
@@ -176,7 +178,7 @@ class Retrieval(Generic[Result]):
                 raise
             problem = error
         if problem is not None and alone is not None:
-            demand.problems.setdefault(alone.sop_instance_uid, problem)
+            demand.failures.setdefault(alone.sop_instance_uid, problem)
         elif problem is not None:
             demand.problem = problem
 
