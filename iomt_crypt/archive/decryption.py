@@ -8,6 +8,7 @@ from iomt_crypt.archive import store
 from iomt_crypt.archive.each import EachWorker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome, Worker
+from iomt_crypt.archive.record_copy import RecordCopies, no_copies
 from iomt_crypt.archive.result import Results
 from iomt_crypt.dicom import Headers
 
@@ -16,6 +17,8 @@ from iomt_crypt.dicom import Headers
 class Decryption:
     """An `Operation`.
 
+    records
+        copies of records, for objects that lost their own
     dry_run
         open record and header of each object, and write nothing; frames are not looked at
     """
@@ -24,6 +27,7 @@ class Decryption:
     results: Results
     headers: Headers = "merged"
     dry_run: bool = False
+    records: RecordCopies | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +58,7 @@ class _Decryptor:
         self._headers: Headers = operation.headers
         self._dry_run = operation.dry_run
         self._overwrite = operation.results.overwrite
+        self._records_of = operation.records.of if operation.records else no_copies
         self._targets = operation.results.open()
         self._keyring = Keyring(operation.identities.identities())
 
@@ -73,13 +78,16 @@ class _Decryptor:
                 identities=self._keyring,
                 headers=self._headers,
                 overwrite=self._overwrite,
+                records_of=self._records_of,
             )
         else:
             with (
                 store.reading(item.location) as stream,
                 store.writing(target, overwrite=self._overwrite, secret=True) as sink,
             ):
-                done = dicom.restore(stream, sink, keyring=self._keyring, headers=self._headers)
+                done = dicom.restore(
+                    stream, sink, keyring=self._keyring, headers=self._headers, records_of=self._records_of
+                )
         detail = {
             "output": target,
             "sop_instance_uid": done.sop_instance_uid,
@@ -88,15 +96,18 @@ class _Decryptor:
             "corrections_applied": done.applied,
             "compared": done.compared,
             "remark": done.remark,
+            "from_copy": done.from_copy,
         }
         return Outcome(item.location, "done", detail=detail)
 
     def _foresee(self, item: Item, target: str) -> Outcome:
         from iomt_crypt.dicom.restore import open_object
         from iomt_crypt.dicom.salvage import read_sealed
+        from iomt_crypt.dicom.uid import SOP_INSTANCE
 
         with store.reading(item.location) as stream:
-            opened = open_object(read_sealed(stream), self._keyring)
+            source = read_sealed(stream)
+            opened = open_object(source, self._keyring, self._records_of(source.text(SOP_INSTANCE)))
         store.check_free(target, overwrite=self._overwrite)
         drift = opened.drift() if self._headers != "original" else None
         detail = {

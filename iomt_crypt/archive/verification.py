@@ -9,6 +9,7 @@ from iomt_crypt.archive import store
 from iomt_crypt.archive.each import EachWorker
 from iomt_crypt.archive.key import KeySource
 from iomt_crypt.archive.operation import Item, Outcome, Worker
+from iomt_crypt.archive.record_copy import RecordCopies, no_copies
 from iomt_crypt.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -20,6 +21,7 @@ from iomt_crypt.errors import (
 if TYPE_CHECKING:
     from iomt_crypt.checks.cell import Cells
     from iomt_crypt.checks.classifier import Classifier
+    from iomt_crypt.seal import Keyring
 
 #: Frames of one object whose pixels are looked at.
 N_FRAMES = 16
@@ -36,7 +38,8 @@ VERDICTS = {
 }
 _HINTS = {
     "looks-plain": "do not give it away: what wrote it did not encrypt it well",
-    "no-record": "an archive may have dropped private elements: the node's journal has a copy of each record",
+    "no-record": "an archive may have dropped private elements: the node's journal has a copy of each record; "
+    "'iomt-crypt node record export' writes it, 'decrypt --record' and 'fetch --journal' open with it",
 }
 
 
@@ -46,10 +49,13 @@ class Verification:
 
     classifier
         ask the trained classifier too, where it is installed
+    records
+        copies of records, for objects that lost their own
     """
 
     identities: KeySource | None
     classifier: bool = True
+    records: RecordCopies | None = None
 
     @property
     def name(self) -> str:
@@ -64,28 +70,39 @@ class Verification:
         return ("keyed" if self.identities else "keyless") + ("" if self.classifier else ", statistics alone")
 
     def open(self) -> Worker:
-        return EachWorker(_Verifier(self).work)
-
-
-class _Verifier:
-    def __init__(self, operation: Verification) -> None:
         from iomt_crypt.seal import Keyring
 
-        self._keyring = Keyring(operation.identities.identities()) if operation.identities else ()
-        self._classifier = _load_classifier() if operation.classifier else None
+        keyring = Keyring(self.identities.identities()) if self.identities else None
+        return EachWorker(Verifier(keyring, classifier=self.classifier, records=self.records).work)
+
+
+class Verifier:
+    """Judges one object after the other; without ``keyring`` by structure and look alone."""
+
+    def __init__(
+        self, keyring: Keyring | None, *, classifier: bool = True, records: RecordCopies | None = None
+    ) -> None:
+        self._keyring = keyring or ()
+        self._classifier = _load_classifier() if classifier else None
+        self._records_of = records.of if records else no_copies
 
     def work(self, item: Item) -> Outcome:
+        """Judge the object at ``item``; what does not open raises as `verify_stream` does."""
+        with store.reading(item.location) as stream:
+            return self.judge(stream, item)
+
+    def judge(self, stream: BinaryIO, item: Item) -> Outcome:
+        """`work`, for an object that is open already (readable, seekable)."""
         from iomt_crypt.dicom.inspection import verify_stream
 
-        with store.reading(item.location) as stream:
-            try:
-                found = verify_stream(stream, identities=self._keyring)
-            except (AuthenticationError, NoMatchingIdentityError) as error:
-                return self._unopened(item, stream, error)
-            cells = _cells(stream, found.state)
-            bare = found.state == "plain" and cells is not None and not cells.frames
-            if bare and not item.named and _is_directory(stream):
-                return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
+        try:
+            found = verify_stream(stream, identities=self._keyring, records_of=self._records_of)
+        except (AuthenticationError, NoMatchingIdentityError) as error:
+            return self._unopened(item, stream, error)
+        cells = _cells(stream, found.state)
+        bare = found.state == "plain" and cells is not None and not cells.frames
+        if bare and not item.named and _is_directory(stream):
+            return Outcome(item.location, "skipped", "a DICOMDIR is a table of contents, not an object to encrypt")
         verdict = found.state if cells is None else self._look(cells, found.state)
         detail = {**asdict(found), "verdict": verdict}
         del detail["state"]

@@ -13,6 +13,7 @@ from iomt_crypt.cli.option import (
     Json,
     Overwrite,
     PassphraseFile,
+    Record,
     ReportFile,
     Resume,
     SchedulerAddress,
@@ -23,6 +24,7 @@ from iomt_crypt.cli.option import (
     TreeSources,
     Workers,
     asker,
+    record_copies,
 )
 from iomt_crypt.cli.tree import Run, Words, tree_results, tree_sources
 
@@ -39,6 +41,7 @@ def decrypt(
     overwrite: Overwrite = False,
     resume: Resume = False,
     dry_run: DryRun = False,
+    record: Record = None,
     journal: JournalFile = None,
     workers: Workers = 1,
     scheduler: SchedulerAddress = None,
@@ -62,6 +65,7 @@ def decrypt(
         tree_results(output, places, overwrite=overwrite, resume=resume),
         headers=headers,
         dry_run=dry_run,
+        records=record_copies(record),
     )
     words = Words("decrypting", "would decrypt" if dry_run else "decrypted")
     run.over(places, operation, words, output=output, show=_show_changes)
@@ -73,3 +77,5 @@ def _show_changes(outcome: Outcome) -> None:
         print_note(f"changed: {outcome.location}: {', '.join(changed)} ({what})")
     if remark := outcome.detail.get("remark"):
         print_note(f"remark: {outcome.location}: {remark}")
+    if outcome.detail.get("from_copy"):
+        print_note(f"record lost: {outcome.location}: opened with a copy")

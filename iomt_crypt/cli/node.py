@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from iomt_crypt.cli import record_export
 from iomt_crypt.cli.console import print_error, print_json
 from iomt_crypt.cli.option import Json
 from iomt_crypt.errors import ConfigurationError, StorageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from iomt_crypt.node.journal import Journal
 
 app = typer.Typer(no_args_is_help=True, help="The DICOM node: receives, encrypts, forwards.")
+app.add_typer(record_export.app, name="record")
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's TOML file.")]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="Numbers from 'node queue'.")]

@@ -12,6 +12,7 @@ import typer
 from iomt_crypt.errors import KeyMaterialError
 
 if TYPE_CHECKING:
+    from iomt_crypt.archive.record_copy import RecordCopies
     from iomt_crypt.node.move_listener import MoveTarget
 
 Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders.")]
@@ -60,7 +61,12 @@ JournalFile = Annotated[
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write totals, failures and what was skipped, as JSON.")
 ]
-
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="A record, or a folder of them, of 'node record export': opens objects that lost theirs."
+    ),
+]
 #: of commands that retrieve from an archive
 MovePort = Annotated[
     int | None,
@@ -84,6 +90,17 @@ def move_target(port: int | None, ae_title: str, host: str) -> MoveTarget | None
     if not is_ae_title(ae_title):
         raise typer.BadParameter("an AE title has 1 to 16 printable characters (PS3.5 6.2)", param_hint="--move-aet")
     return None if port is None else MoveTarget(ae_title.strip(), port, host)
+
+
+def record_copies(path: Path | None) -> RecordCopies | None:
+    """The copies at ``path``, which must be there."""
+    from iomt_crypt.archive.record_copy import RecordCopies
+
+    if path is None:
+        return None
+    copies = RecordCopies(str(path.absolute()))
+    copies.require()
+    return copies
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> None:

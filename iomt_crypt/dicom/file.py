@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +23,15 @@ def decrypt_file(
     identities: Sequence[Identity] | Keyring,
     headers: Headers = "merged",
     overwrite: bool = False,
+    records_of: Callable[[str], Sequence[bytes]] = lambda uid: (),
 ) -> Restored:
-    """Decrypt the file ``src`` to ``dst``; see `restore` for ``headers`` and the errors.
+    """Decrypt the file ``src`` to ``dst``; see `restore` for ``headers``, ``records_of`` and the errors.
 
     No output is left behind after any error.
     """
     refuse_same(src, dst)
     with open_input(src) as stream, output_file(Path(dst), overwrite=overwrite) as sink:
-        return restore(stream, sink, keyring=as_keyring(identities), headers=headers)
+        return restore(stream, sink, keyring=as_keyring(identities), headers=headers, records_of=records_of)
 
 
 def refuse_same(src: str | Path, dst: str | Path) -> None:

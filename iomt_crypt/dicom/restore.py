@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -195,10 +195,20 @@ def swap(buffer: memoryview, word_bytes: int) -> None:
 
 
 def restore(
-    stream: BinaryIO, sink: BinaryIO, *, keyring: Keyring, headers: Headers = "merged", records: Sequence[bytes] = ()
+    stream: BinaryIO,
+    sink: BinaryIO,
+    *,
+    keyring: Keyring,
+    headers: Headers = "merged",
+    records_of: Callable[[str], Sequence[bytes]] = lambda uid: (),
 ) -> Restored:
-    """Decrypt the file ``stream`` into ``sink``; see `restore_source`."""
-    return restore_source(read_sealed(stream), sink, keyring=keyring, headers=headers, records=records)
+    """Decrypt the file ``stream`` into ``sink``; see `restore_source`.
+
+    ``records_of`` gives copies of the record by SOP Instance UID; see `open_object`.
+    """
+    source = read_sealed(stream)
+    records = records_of(source.text(SOP_INSTANCE))
+    return restore_source(source, sink, keyring=keyring, headers=headers, records=records)
 
 
 def restore_source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from iomt_crypt.dicom import read_network
 from iomt_crypt.dicom.source import Source
@@ -30,11 +31,16 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An object that came and is not what was asked for, or one that was asked for and did not come."""
+    """What did not come as it was asked for.
+
+    kind
+        ``"missing"``: an object that did not come; ``"different"``: another came in its place; ``"surplus"``: one that
+        nobody asked for; ``"unlisted"``: a list that the archive did not give (the UID is that of series or study)
+    """
 
     sop_instance_uid: str
     error: IomtCryptError
-    asked: bool
+    kind: Literal["missing", "different", "surplus", "unlisted"]
 
 
 @dataclass
@@ -115,7 +121,7 @@ class Demand:
         self.n_refused += 1
         if uid in self.expected and uid not in self.arrived:
             return []
-        return [Refusal(shown_uid(uid), error, asked=False)]
+        return [Refusal(shown_uid(uid), error, "surplus")]
 
     def rest(self) -> Iterator[Refusal]:
         """What is wrong at the end: objects that did not come, other content under their UIDs, lists not had."""
@@ -124,10 +130,13 @@ class Demand:
         )
         for uid in self.expected:
             if uid not in self.arrived:
-                yield Refusal(shown_uid(uid), self.other.get(uid) or self.failures.get(uid, missing), asked=True)
+                if uid in self.other:
+                    yield Refusal(shown_uid(uid), self.other[uid], "different")
+                else:
+                    yield Refusal(shown_uid(uid), self.failures.get(uid, missing), "missing")
             elif uid in self.other:
-                yield Refusal(shown_uid(uid), self.other[uid], asked=False)
+                yield Refusal(shown_uid(uid), self.other[uid], "surplus")
         for series, why in self.listing.unlisted.items():
             what = f"series {shown_uid(series)}" if series else f"study {shown_uid(self.listing.study_instance_uid)}"
             error = NetworkError(f"no complete list of {what}: {why}", hint="objects of it may be missing here")
-            yield Refusal(series or self.listing.study_instance_uid, error, asked=False)
+            yield Refusal(series or self.listing.study_instance_uid, error, "unlisted")

@@ -116,7 +116,7 @@ class Fetcher:
         listing = wanted if isinstance(wanted, Listing) else self._some(wanted)
         for result in self._retrieval.run(listing):
             if isinstance(result, Refusal):
-                state = "failed" if result.asked else "refused"
+                state = "failed" if result.kind in ("missing", "different") else "refused"
                 yield Fetched(result.sop_instance_uid, state, error=result.error)
             else:
                 yield result

@@ -45,7 +45,7 @@ def without_private_block(data: bytes) -> bytes:
 
 def opened(data: bytes, keyring: Keyring, *records: bytes):
     sink = io.BytesIO()
-    done = restore(io.BytesIO(data), sink, keyring=keyring, records=records)
+    done = restore(io.BytesIO(data), sink, keyring=keyring, records_of=lambda uid: records)
     return sink.getvalue(), done.from_copy
 
 

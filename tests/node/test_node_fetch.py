@@ -340,7 +340,7 @@ def test_an_object_is_what_its_command_says(store):
     demand.admit(Arrival(CT, uid(1), EXPLICIT, dataset(1)))
     with pytest.raises(NetworkError, match="a second object"):
         demand.admit(Arrival(CT, uid(1), EXPLICIT, dataset(1)))
-    assert [(refusal.sop_instance_uid, refusal.asked) for refusal in demand.rest()] == [(uid(1), False), (uid(2), True)]
+    assert [(r.sop_instance_uid, r.kind) for r in demand.rest()] == [(uid(1), "surplus"), (uid(2), "different")]
 
 
 def test_command_line(tmp_path, store, identity, identity_file):
