@@ -7,13 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from node_harness import CT, EXPLICIT, MR, Archive, cli, dataset, part10, uid
+from node_harness import CT, EXPLICIT, MR, cli, dataset, part10, uid
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
-from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_FIND, C_GET
-from pynetdicom.presentation import build_context
+from query_archive import QueryArchive
 
 from iomt_crypt.dicom import Policy, protect, read_network
 from iomt_crypt.errors import InputError, MalformedError, NetworkError
@@ -28,69 +27,9 @@ configure_pynetdicom()
 STUDY = uid(900001)
 
 
-class _Store:
-    """What an archive has, with C-FIND and C-GET over it."""
-
-    def __init__(self, syntax: str | None = None) -> None:
-        self.objects: list[Dataset] = []
-        self.withheld: set[str] = set()
-        self.surplus: list[Dataset] = []  # sent with every series
-        self.breaks = False  # a C-GET ends at the first object that cannot be sent
-        self.names_classes = True
-        self.get_status: int | None = None
-        syntaxes = [syntax] if syntax else None
-        contexts = [build_context(c.abstract_syntax, syntaxes) for c in AllStoragePresentationContexts]
-        for context in contexts:
-            context.scu_role = context.scp_role = True
-        contexts += [build_context("1.2.840.10008.5.1.4.1.2.2.1"), build_context("1.2.840.10008.5.1.4.1.2.2.3")]
-        self.archive = Archive(
-            contexts=contexts, handlers=[(evt.EVT_C_FIND, self._on_find), (evt.EVT_C_GET, self._on_get)]
-        )
-
-    def add(self, content: bytes) -> None:
-        self.objects.append(dcmread(io.BytesIO(content)))
-
-    def _matches(self, identifier: Dataset) -> list[Dataset]:
-        found = [ds for ds in self.objects if ds.StudyInstanceUID == identifier.StudyInstanceUID]
-        series, instance = identifier.get("SeriesInstanceUID"), identifier.get("SOPInstanceUID")
-        found = [ds for ds in found if not series or ds.SeriesInstanceUID == series]
-        return [ds for ds in found if not instance or ds.SOPInstanceUID == instance]
-
-    def _on_find(self, event):
-        identifier = event.identifier
-        seen = set()
-        for ds in self._matches(identifier):
-            answer = Dataset()
-            answer.QueryRetrieveLevel = identifier.QueryRetrieveLevel
-            answer.SeriesInstanceUID = ds.SeriesInstanceUID
-            if identifier.QueryRetrieveLevel == "IMAGE":
-                answer.SOPInstanceUID = ds.SOPInstanceUID
-                if self.names_classes:
-                    answer.SOPClassUID = ds.SOPClassUID
-            key = answer.get("SOPInstanceUID", answer.SeriesInstanceUID)
-            if key not in seen:
-                seen.add(key)
-                yield 0xFF00, answer
-
-    def _on_get(self, event):
-        matches = self._matches(event.identifier)
-        found = [ds for ds in matches if ds.SOPInstanceUID not in self.withheld]
-        if event.identifier.QueryRetrieveLevel == "SERIES":
-            found += self.surplus
-        yield len(found)
-        if self.get_status is not None:
-            yield self.get_status, None
-            return
-        for ds in matches if self.breaks else found:
-            if ds.SOPInstanceUID in self.withheld:
-                yield 0xC000, None
-                return
-            yield 0xFF00, ds
-
-
 @pytest.fixture
 def store():
-    store = _Store()
+    store = QueryArchive()
     yield store
     store.archive.close()
 
@@ -102,7 +41,7 @@ def _encrypted(data: bytes, identity: HpkeIdentity) -> bytes:
     return sink.getvalue()
 
 
-def _fetch(store: _Store, identity: HpkeIdentity, output, **options):
+def _fetch(store: QueryArchive, identity: HpkeIdentity, output, **options):
     peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
     fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=output, **options)
     instances = fetcher.find(STUDY)
@@ -199,7 +138,7 @@ def test_the_healthy_objects_behind_a_broken_one_come(tmp_path, store, identity)
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2"], ids=["implicit", "big endian"])
 def test_another_transfer_syntax_opens_byte_for_byte(tmp_path, identity, syntax):
-    store = _Store(syntax)
+    store = QueryArchive(syntax)
     try:
         ds = dcmread(io.BytesIO(_encrypted(dataset(1), identity)))
         sink = io.BytesIO()
@@ -358,3 +297,23 @@ def test_command_line(tmp_path, store, identity, identity_file):
     assert nothing.returncode == 1
     assert "study 1.2.3" in nothing.stderr
     assert cli(*base, "--study", STUDY, "-o", tmp_path / "x", "--headers", "some").returncode == 2
+
+
+@pytest.mark.parametrize("extent", ["class", "list"])
+def test_a_listing_that_fails_costs_no_object(tmp_path, store, identity, extent):
+    """Some archives read each file to answer a C-FIND, and fail at one that is gone."""
+    for number in range(5):
+        store.add(_encrypted(dataset(number), identity))
+    store.breaks, store.unlistable = True, extent
+    gone = store.objects[1].SOPInstanceUID
+    store.withheld.add(gone)
+    peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
+    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "out")
+    results = list(fetcher.fetch(fetcher.listing(STUDY)))
+    problems = {result.sop_instance_uid: str(result.error) for result in results if result.error}
+    if extent == "class":
+        assert [*problems] == [gone]
+        assert len(results) == 5
+    else:  # nobody knows what is behind it
+        assert uid(900002) in " ".join(problems.values()) or any("no complete list" in p for p in problems.values())
+        assert sum(result.state == "decrypted" for result in results) >= 1
