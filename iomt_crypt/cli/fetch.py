@@ -42,7 +42,9 @@ def fetch(
     journal: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A node's journal or its TOML file: its copies open objects that lost their record."
+            metavar="FILE",
+            help="A node's journal or its TOML file: its copies open objects that lost their record, "
+            "and it names what the archive cannot list.",
         ),
     ] = None,
     move_port: MovePort = None,
@@ -56,6 +58,7 @@ def fetch(
     Uses C-GET; where an archive offers C-MOVE only, it is told to send to --move-aet, which listens on --move-port for
     as long as this takes. What is not encrypted, what was not asked for and what does not come is named: exit code 1.
     """
+    from iomt_crypt.node.catalog import completed
     from iomt_crypt.node.fetcher import Fetcher
     from iomt_crypt.node.peer import Peer
     from iomt_crypt.node.record_shelf import RecordShelf
@@ -76,6 +79,8 @@ def fetch(
         target=move_target(move_port, move_aet or aet, move_host),
     )
     found = {uid: fetcher.listing(uid, series=series or []) for uid in dict.fromkeys(study)}
+    if shelf is not None:
+        found = {uid: completed(listing, shelf.instances(uid)) for uid, listing in found.items()}
     asked = [listing for listing in found.values() if listing.instances or listing.unlisted]
     coming = (fetched for listing in asked for fetched in fetcher.fetch(listing))
     n_failed = _report_all(progress(coming, sum(len(listing.instances) for listing in asked), "fetching"), as_json)

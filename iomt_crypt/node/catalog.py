@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -44,6 +44,13 @@ class Listing:
     instances: tuple[Instance, ...] = ()
     unlisted: dict[str, NetworkError] = field(default_factory=dict)
     partial: frozenset[str] = frozenset()
+
+
+def completed(listing: Listing, known: Iterable[Instance]) -> Listing:
+    """``listing`` with those ``known`` objects of its series that the archive gives no complete list of."""
+    listed = {instance.sop_instance_uid for instance in listing.instances}
+    more = (i for i in known if {"", i.series_instance_uid} & listing.unlisted.keys())
+    return replace(listing, instances=(*listing.instances, *(i for i in more if i.sop_instance_uid not in listed)))
 
 
 class Catalog:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from iomt_crypt.errors import ConfigurationError, StorageError
 from iomt_crypt.foreign_text import is_uid
+from iomt_crypt.node.catalog import Instance
 from iomt_crypt.node.entry import State, object_table, record_table
 from iomt_crypt.node.journal import Journal
 
@@ -79,6 +80,20 @@ class RecordShelf:
         )
         for uid, study in self._pages(query, object_table.c.sop_instance_uid):
             yield Known(uid, study or "")
+
+    def instances(self, study_instance_uid: str) -> list[Instance]:
+        """What was delivered of a study, each UID once: for archives that cannot list it themselves."""
+        columns = object_table.c
+        query = (
+            sa.select(
+                columns.sop_instance_uid, sa.func.max(columns.series_instance_uid), sa.func.max(columns.sop_class_uid)
+            )
+            .where(columns.state.in_(_DELIVERED), columns.study_instance_uid == study_instance_uid)
+            .group_by(columns.sop_instance_uid)
+        )
+        with self._journal.reading() as connection:
+            rows = connection.execute(query).all()
+        return [Instance(study_instance_uid, series or "", uid, sop_class) for uid, series, sop_class in rows]
 
     def _pages(self, query: sa.Select, key: sa.Column[str]) -> Iterator[sa.Row]:  # type: ignore[type-arg]
         """Rows in order of ``key``, a page at a time: a reader that stays keeps the journal's log from shrinking."""

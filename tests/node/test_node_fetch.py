@@ -16,7 +16,7 @@ from query_archive import QueryArchive
 
 from iomt_crypt.dicom import Policy, protect, read_network
 from iomt_crypt.errors import InputError, MalformedError, NetworkError
-from iomt_crypt.node.catalog import Instance, Listing
+from iomt_crypt.node.catalog import Instance, Listing, completed
 from iomt_crypt.node.demand import Arrival, Demand
 from iomt_crypt.node.fetcher import Fetcher
 from iomt_crypt.node.peer import Peer
@@ -311,9 +311,21 @@ def test_a_listing_that_fails_costs_no_object(tmp_path, store, identity, extent)
     fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "out")
     results = list(fetcher.fetch(fetcher.listing(STUDY)))
     problems = {result.sop_instance_uid: str(result.error) for result in results if result.error}
+    if extent == "list":  # the journal knows what is behind it
+        known = completed(
+            fetcher.listing(STUDY),
+            [Instance(STUDY, str(ds.SeriesInstanceUID), str(ds.SOPInstanceUID), CT) for ds in store.objects],
+        )
+        fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "known")
+        fetcher.listing(STUDY)
+        by_journal = list(fetcher.fetch(known))
+        assert sum(result.state == "decrypted" for result in by_journal) == 4
+        assert [r.sop_instance_uid for r in by_journal if r.state == "failed"] == [gone]
     if extent == "class":
         assert [*problems] == [gone]
         assert len(results) == 5
     else:  # nobody knows what is behind it
-        assert uid(900002) in " ".join(problems.values()) or any("no complete list" in p for p in problems.values())
-        assert sum(result.state == "decrypted" for result in results) >= 1
+        series = store.objects[0].SeriesInstanceUID
+        assert [*problems] == [series]
+        assert "no complete list" in problems[series]
+        assert sum(result.state == "decrypted" for result in results) == 1
