@@ -135,7 +135,12 @@ class ArchiveAudit:
         except NoMatchingIdentityError as error:
             if self._retired is not None and _opens(source, self._retired):
                 return Finding(uid, "retired", VERDICTS["retired"], "send the re-keyed object again, see docs/REKEY.md")
-            return Finding(uid, "closed", str(error), error.hint)
+            hint = (
+                error.hint
+                if self._retired
+                else f"{error.hint}; --retired tells whether it was kept from before re-keying"
+            )
+            return Finding(uid, "closed", str(error), hint)
         except AuthenticationError as error:
             if self._can_be_put_back(source):
                 return Finding(uid, "record-lost", "its record is damaged", _COPY_OPENS)

@@ -17,13 +17,16 @@ import pydicom
 import pytest
 
 from demo import orthanc
+from iomt_crypt import rekey_file
 from iomt_crypt.dicom import protect, read_file
 from iomt_crypt.dicom.block import GROUP, find_record
+from iomt_crypt.node.archive_audit import ArchiveAudit
 from iomt_crypt.node.fetcher import Fetched, Fetcher
 from iomt_crypt.node.move_listener import MoveTarget
 from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.sender import Sender
 from iomt_crypt.node.transport import configure_pynetdicom
+from iomt_crypt.seal import HpkeIdentity, Keyring
 from tests import synthetic
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("gateway")]
@@ -99,8 +102,13 @@ def check(results: list[Fetched], sealed: list[Sealed], broken: set[str]) -> Non
 @pytest.fixture(scope="module")
 def orthanc_archive(tmp_path_factory, peer) -> Iterator[orthanc.Orthanc]:
     peer("Orthanc")
-    with orthanc.start(tmp_path_factory.mktemp("orthanc")) as archive:
-        yield archive
+    configuration = orthanc.Orthanc.configuration
+    with pytest.MonkeyPatch.context() as patch:
+        # Orthanc's own default: it keeps what it has, and answers success.
+        kept = {"OverwriteInstances": False}
+        patch.setattr(orthanc.Orthanc, "configuration", lambda self: configuration(self) | kept)
+        with orthanc.start(tmp_path_factory.mktemp("orthanc")) as archive:
+            yield archive
 
 
 def orthanc_peer(archive: orthanc.Orthanc) -> Peer:
@@ -160,6 +168,38 @@ def test_orthanc_with_records_dropped(orthanc_archive, epoch, policy, keyring, t
     results = fetch(peer, keyring, study, tmp_path / "out", records_of=records.__getitem__)
     check(results, sealed, set())
     assert all(result.from_copy for result in results)
+
+
+def test_what_orthanc_really_has(orthanc_archive, epoch, identity, policy, tmp_path):
+    """A re-keyed object changed nothing, a file is gone, a record was dropped: all after answers of success."""
+    study = "1.2.826.0.1.3680043.10.7.5"
+    new = HpkeIdentity.generate()
+    sealed = [seal(epoch, policy, study, n) for n in range(4)]
+    peer = orthanc_peer(orthanc_archive)
+    objects = [sealed[0].data, sealed[1].data, without_record(sealed[2].data)]
+    send(peer, tmp_path / "in", objects)
+    rekeyed = tmp_path / "in" / "0.dcm"
+    rekey_file(rekeyed, identities=[identity], recipients=[new.recipient])
+    send(peer, tmp_path / "again", [rekeyed.read_bytes()])
+    forget_file(orthanc_archive, sealed[1].sop_instance_uid)
+    records = {each.sop_instance_uid: [each.record] for each in sealed}
+
+    def look(current, retired) -> dict[str, tuple[str, str]]:
+        audit = ArchiveAudit(
+            peer,
+            calling_ae_title=AET,
+            keyring=Keyring([current]),
+            retired=Keyring([retired]),
+            classifier=False,
+            records_of=records.__getitem__,
+        )
+        return {f.sop_instance_uid: (f.verdict, f.hint) for f in audit.study(study, records)}
+
+    found = look(new, identity)
+    assert found[sealed[0].sop_instance_uid][0] == "retired"
+    found = look(identity, new)
+    assert [found[each.sop_instance_uid][0] for each in sealed] == ["opens", "unsent", "record-lost", "absent"]
+    assert "fetch --journal" in found[sealed[2].sop_instance_uid][1]
 
 
 @contextmanager
