@@ -15,6 +15,7 @@ from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.parse import raw_value
 from iomt_crypt.dicom.salvage import read_sealed
+from iomt_crypt.dicom.restoration import Restored as Restored
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SOP_INSTANCE
 from iomt_crypt.errors import (
@@ -30,34 +31,6 @@ from iomt_crypt.seal import SUITES, Keyring, ObjectKey, Record, Suite, open_head
 
 _WORDS = (2, 1, 4, 8)  # bytes of a word of OW, OB, OF, OD; the most frequent first
 Headers = Literal["merged", "original", "strict"]
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What was restored.
-
-    changed
-        names of the clear header's elements that were changed since encryption, as far as it was compared
-    applied
-        whether patient- and study-level changes were carried into the restored object
-    compared
-        whether all of the clear header was compared with what was written; never with ``headers="original"``
-    remark
-        what could not be compared or applied, and why, without values; else empty
-    from_copy
-        whether a copy of the record opened it, because its own was missing, damaged or did not open
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    origin: str
-    suite: str
-    changed: tuple[str, ...]
-    applied: bool
-    compared: bool = True
-    remark: str = ""
-    from_copy: bool = False
 
 
 @dataclass(frozen=True)

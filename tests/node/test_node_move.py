@@ -11,7 +11,7 @@ from iomt_crypt.node import status
 from iomt_crypt.node.catalog import Catalog, Instance, Listing
 from iomt_crypt.node.client import Client
 from iomt_crypt.node.demand import Demand
-from iomt_crypt.node.exchange import MOVE
+from iomt_crypt.node.inquiry import MOVE
 from iomt_crypt.node.move_listener import MoveListener, MoveTarget
 from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.retrieval import Retrieval
