@@ -14,8 +14,8 @@ from iomt_crypt.dicom.drift import Drift, compare, merge
 from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.original import Original
 from iomt_crypt.dicom.parse import raw_value
-from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.dicom.restoration import Restored as Restored
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SOP_INSTANCE
 from iomt_crypt.errors import (
