@@ -164,8 +164,8 @@ class ArchiveAudit:
         verdict = _BY_LOOK.get(look, look)
         if record is None and (verdict == "record-lost" or (verdict == "plain" and uid in self._known)):
             hint = _COPY_OPENS if self._can_be_put_back(source) else _LOST
-            return Finding(uid, "record-lost", VERDICTS["record-lost"], hint)
-        return Finding(uid, verdict, outcome.reason, outcome.hint, tuple(outcome.detail.get("changed", ())))
+            return Finding(shown_uid(uid), "record-lost", VERDICTS["record-lost"], hint)
+        return Finding(shown_uid(uid), verdict, outcome.reason, outcome.hint, tuple(outcome.detail.get("changed", ())))
 
     def _difference(self, uid: str, record: Record) -> str:
         """Why this is not the object that it should be; empty when nothing speaks against it."""
