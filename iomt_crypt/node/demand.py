@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from iomt_crypt.dicom import read_network
+from iomt_crypt.dicom.meta import file_meta
+from iomt_crypt.dicom.salvage import read_sealed
 from iomt_crypt.dicom.source import Source
 from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
-from iomt_crypt.errors import InputError, IomtCryptError, NetworkError
+from iomt_crypt.errors import InputError, IomtCryptError, MalformedError, NetworkError
 from iomt_crypt.foreign_text import shown_uid
 from iomt_crypt.node.catalog import Instance, Listing
 from iomt_crypt.node.peer import Peer
@@ -27,6 +30,15 @@ class Arrival:
     sop_instance_uid: str
     transfer_syntax_uid: str
     data: bytes
+
+
+def _read(arrival: Arrival) -> Source:
+    """The object; where its clear header cannot be parsed, its record and pixels, which say which object they are."""
+    try:
+        return read_network(arrival.data, transfer_syntax_uid=arrival.transfer_syntax_uid)
+    except MalformedError:
+        meta = file_meta(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.transfer_syntax_uid)
+        return read_sealed(io.BytesIO(meta + arrival.data))
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,11 @@ class Demand:
         """
         uid = arrival.sop_instance_uid
         try:
-            source = read_network(arrival.data, transfer_syntax_uid=arrival.transfer_syntax_uid)
-            self._require_same(arrival, source)
+            source = _read(arrival)
+            if source.damage and uid not in self.expected:
+                raise self._not_asked("an object that was not asked for")
+            if not source.damage:
+                self._require_same(arrival, source)
         except (InputError, NetworkError) as error:
             if uid in self.expected:
                 self.other[uid] = error

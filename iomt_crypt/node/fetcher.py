@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from iomt_crypt.dicom import Headers
 from iomt_crypt.dicom.meta import file_meta
 from iomt_crypt.dicom.restore import open_object, restore_source
 from iomt_crypt.dicom.source import Source
+from iomt_crypt.durable import appear, open_draft, remove_leftovers, sync_folder
 from iomt_crypt.errors import IomtCryptError, MalformedError, NetworkError, NotEncryptedError, StorageError
 from iomt_crypt.foreign_text import is_uid, shown_uid
 from iomt_crypt.node.catalog import Catalog, Instance, Listing
@@ -113,6 +113,7 @@ class Fetcher:
         Objects that do not arrive are yielded at the end, as failed.
         """
         self._output.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._output)  # of a fetch that was killed: they are in clear
         listing = wanted if isinstance(wanted, Listing) else self._some(wanted)
         for result in self._retrieval.run(listing):
             if isinstance(result, Refusal):
@@ -144,14 +145,14 @@ class Fetcher:
         if not is_uid(uid):
             # It becomes a file name, and a peer chose it.
             raise MalformedError("SOP Instance UID (0008,0018) has characters no UID may have (PS3.5 9.1)")
-        draft = self._output / f".{secrets.token_hex(8)}.part"
+        draft, sink = open_draft(self._output / f"{uid}.dcm", 0o600)
         try:
-            with _private(draft) as sink:
+            with sink:
                 fetched, name = self._write(arrival, source, sink)
                 sink.flush()
                 os.fsync(sink.fileno())
-            # The original's UID comes from a device: one that is none must not cost the image, nor become a path.
-            path = self._place(draft, name if is_uid(name) else uid)
+                # The original's UID comes from a device: one that is none must not cost the image, nor become a path.
+                path = self._place(draft, name if is_uid(name) else uid)
             return replace(fetched, path=path)
         finally:
             with suppress(FileNotFoundError):
@@ -184,11 +185,12 @@ class Fetcher:
     def _place(self, draft: Path, sop_instance_uid: str) -> Path:
         path = self._output / f"{sop_instance_uid}.dcm"
         try:
-            os.link(draft, path)  # fails when the name is taken, which a rename does not
+            appear(draft, path)
         except FileExistsError:
             raise StorageError(
                 f"{path} exists already", hint="nothing is overwritten: choose another folder, or move it away"
             ) from None
+        sync_folder(self._output)
         return path
 
 
@@ -199,8 +201,3 @@ def _not_encrypted(error: NotEncryptedError, *, has_copy: bool) -> NotEncryptedE
         str(error),
         hint="--plain writes what was never encrypted; --journal opens it where an archive dropped the record",
     )
-
-
-def _private(path: Path) -> BinaryIO:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    return os.fdopen(descriptor, "w+b")

@@ -74,6 +74,9 @@ class Retrieval(Generic[Result]):
         try:
             if self._model() == GET:
                 yield from self._by_get(demand)
+                if demand.missing() and self._target is not None and MOVE in self._catalog.offers:
+                    # Some archives send by C-MOVE what they cannot by C-GET: classes that they do not know.
+                    yield from self._by_move(demand, whole=False)
             else:
                 yield from self._by_move(demand)
         except NetworkError as error:
@@ -124,7 +127,7 @@ class Retrieval(Generic[Result]):
         )
         return Inquiry(association, self._client.peer)
 
-    def _by_move(self, demand: Demand) -> Iterator[Result | Refusal]:
+    def _by_move(self, demand: Demand, *, whole: bool = True) -> Iterator[Result | Refusal]:
         target, peer = cast(MoveTarget, self._target), self._client.peer
         self._listener = MoveListener(
             target,
@@ -134,7 +137,7 @@ class Retrieval(Generic[Result]):
         )
         self._listener.start(self._catalog.own_address)
         yield from self._ask_all(
-            demand, MOVE, lambda: Inquiry(self._client.associate([build_context(MOVE)]), peer), None
+            demand, MOVE, lambda: Inquiry(self._client.associate([build_context(MOVE)]), peer), None, whole=whole
         )
         if demand.missing() and self._listener.stranger and demand.problem is None:
             demand.problem = NetworkError(
@@ -144,11 +147,17 @@ class Retrieval(Generic[Result]):
             )
 
     def _ask_all(
-        self, demand: Demand, model: str, associate: Callable[[], Inquiry], classes: Sequence[str] | None
+        self,
+        demand: Demand,
+        model: str,
+        associate: Callable[[], Inquiry],
+        classes: Sequence[str] | None,
+        *,
+        whole: bool = True,
     ) -> Iterator[Result | Refusal]:
-        """Ask for each series, and then for each object of ``classes`` that did not come."""
+        """Ask for each series unless not ``whole``, and then for each object of ``classes`` that did not come."""
         study = demand.listing.study_instance_uid
-        for series in demand.series():
+        for series in demand.series() if whole else ():
             level = "SERIES" if series else "STUDY"
             yield from self._ask(demand, model, associate, identifier(level, study, series), None)
         for instance in demand.missing():

@@ -32,6 +32,7 @@ from tests import synthetic
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("gateway")]
 
 AET, MOVE_AET = "IOMTFETCH", "IOMTMOVE"
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 N_OBJECTS = 6
 LIMIT_S = 60.0
 configure_pynetdicom()
@@ -47,12 +48,14 @@ class Sealed:
     sop_instance_uid: str
 
 
-def seal(epoch, policy, study: str, number: int) -> Sealed:
+def seal(epoch, policy, study: str, number: int, sop_class: str | None = None) -> Sealed:
     uid = f"{study}.{number}"
     elements = synthetic.image(uid=uid) | {
         0x0020000D: ("UI", study.encode()),
         0x0020000E: ("UI", f"{study}.9".encode()),
     }
+    if sop_class is not None:
+        elements[0x00080016] = ("UI", sop_class.encode())
     plain, sink = synthetic.file(elements), io.BytesIO()
     done = protect(read_file(io.BytesIO(plain)), sink, epoch=epoch, policy=policy)
     found = find_record(read_file(sink).header)
@@ -125,6 +128,15 @@ def forget_file(archive: orthanc.Orthanc, uid: str) -> None:
     (storage / attachment[:2] / attachment[2:4] / attachment).unlink()
 
 
+def introduce(archive: orthanc.Orthanc, target: MoveTarget) -> None:
+    """Tell Orthanc where its C-MOVE is to send to."""
+    connection = HTTPConnection(archive.host, archive.http_port, timeout=30)
+    body = {"AET": MOVE_AET, "Host": "127.0.0.1", "Port": target.port}
+    connection.request("PUT", f"/modalities/{MOVE_AET}", json.dumps(body))
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_orthanc_with_a_file_gone(orthanc_archive, epoch, policy, keyring, tmp_path):
     """It ends a C-GET at the file that is gone, and the listing of its series too: the others come all the same."""
     study = "1.2.826.0.1.3680043.10.7.1"
@@ -148,14 +160,22 @@ def test_orthanc_by_move(orthanc_archive, epoch, policy, keyring, tmp_path, monk
     target = MoveTarget(MOVE_AET, free_port())
     results = fetch(peer, keyring, study, tmp_path / "unknown", target=target)
     assert {"does not know" in str(r.error) or "0x" in str(r.error) for r in results} == {True}
-    connection = HTTPConnection(orthanc_archive.host, orthanc_archive.http_port, timeout=30)
-    body = {"AET": MOVE_AET, "Host": "127.0.0.1", "Port": target.port}
-    connection.request("PUT", f"/modalities/{MOVE_AET}", json.dumps(body))
-    assert connection.getresponse().status == 200
-    connection.close()
+    introduce(orthanc_archive, target)
     check(fetch(peer, keyring, study, tmp_path / "out", target=target), sealed, set())
     forget_file(orthanc_archive, sealed[1].sop_instance_uid)
     check(fetch(peer, keyring, study, tmp_path / "rest", target=target), sealed, {sealed[1].sop_instance_uid})
+
+
+def test_a_class_that_orthanc_cannot_send_by_get_comes_by_move(orthanc_archive, epoch, policy, keyring, tmp_path):
+    """Label Map Segmentation Storage is of 2024; Orthanc 1.10 stores it and answers its C-GET with 0xA702."""
+    study = "1.2.826.0.1.3680043.10.7.6"
+    sealed = [seal(epoch, policy, study, n, sop_class=LABEL_MAP if n else None) for n in range(3)]
+    peer = orthanc_peer(orthanc_archive)
+    send(peer, tmp_path / "in", [each.data for each in sealed])
+    check(fetch(peer, keyring, study, tmp_path / "get"), sealed, {each.sop_instance_uid for each in sealed[1:]})
+    target = MoveTarget(MOVE_AET, free_port())
+    introduce(orthanc_archive, target)
+    check(fetch(peer, keyring, study, tmp_path / "out", target=target), sealed, set())
 
 
 def test_orthanc_with_records_dropped(orthanc_archive, epoch, policy, keyring, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_FIND, C_GET
 from query_archive import QueryArchive
 
-from iomt_crypt.dicom import Policy, protect, read_network
+from iomt_crypt.dicom import Policy, protect, read_network, split_file
+from iomt_crypt.durable import open_draft
 from iomt_crypt.errors import InputError, MalformedError, NetworkError
 from iomt_crypt.node.catalog import Instance, Listing, completed
 from iomt_crypt.node.demand import Arrival, Demand
@@ -154,6 +157,37 @@ def test_another_transfer_syntax_opens_byte_for_byte(tmp_path, identity, syntax)
         assert (tmp_path / "out" / f"{uid(1)}.dcm").read_bytes().endswith(dataset(1))
     finally:
         store.archive.close()
+
+
+def test_an_object_whose_clear_header_cannot_be_parsed_opens(tmp_path, store, identity):
+    """An archive damaged an element that nobody needs."""
+    content = _encrypted(dataset(1), identity)
+    store.add(content)
+    at = content.index(struct.pack("<HH", 0x0020, 0x0013))  # Instance Number: a length far beyond the end
+    arrival = Arrival(CT, store.objects[0].SOPInstanceUID, EXPLICIT, b"")
+    data = content[: at + 6] + b"\xff\xff" + content[at + 8 :]
+    offset = split_file(io.BytesIO(content)).dataset_offset
+    peer = Peer("ARCHIVE", "127.0.0.1", store.archive.port)
+    fetcher = Fetcher(peer, calling_ae_title="WS", keyring=Keyring([identity]), output=tmp_path / "out")
+    demand = Demand(fetcher.listing(STUDY), peer)
+    damaged = replace(arrival, data=data[offset:])
+    (tmp_path / "out").mkdir()
+    result = fetcher._on_arrival(damaged, demand.admit(damaged))
+    assert result.error is None
+    assert (tmp_path / "out" / f"{uid(1)}.dcm").read_bytes().endswith(dataset(1))
+    assert "not compared" in result.remark
+
+
+def test_what_a_killed_fetch_left_is_removed(tmp_path, store, identity):
+    """It is in clear."""
+    store.add(_encrypted(dataset(1), identity))
+    (tmp_path / "out").mkdir()
+    draft, file = open_draft(tmp_path / "out" / "1.2.3.dcm", 0o600)
+    file.write(b"plain")
+    file.close()
+    _, (result,) = _fetch(store, identity, tmp_path / "out")
+    assert result.error is None
+    assert not draft.exists()
 
 
 def test_a_lost_record_is_put_back_by_a_copy(tmp_path, store, identity):
