@@ -130,13 +130,19 @@ def main() -> int:
         with appearing_file(target / "result.json", replace=True) as file:
             file.write(json.dumps(result).encode() + b"\n")
     except IomtCryptError as error:
+        _take_back(target, before)
         return _failed(str(error), error.hint)
     except Exception as error:  # noqa: BLE001 - its words may quote a patient, and the log goes to mercure's database
-        for path in set(target.iterdir()) - before:  # result.json could not be written
-            path.unlink(missing_ok=True)
+        _take_back(target, before)
         return _failed(f"unexpected {type(error).__name__}", "nothing is in the output folder")
     print(f"{result['mode']}ed {result['objects']} objects")  # noqa: T201 - mercure keeps what a module prints
     return 0
+
+
+def _take_back(target: Path, before: set[Path]) -> None:
+    """Results whose result.json could not be written are none."""
+    for path in set(target.iterdir()) - before:
+        path.unlink(missing_ok=True)
 
 
 def _failed(message: str, hint: str) -> int:

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from node_harness import cli, cli_json, dataset, uid, wait_until, write_object
+from node_harness import EXPLICIT, cli, cli_json, dataset, uid, wait_until, write_object
 
+from iomt_crypt.dicom import protect, read_network
 from iomt_crypt.errors import ConfigurationError, InputError, KnownAnswerError, UnsupportedError
 from iomt_crypt.node import decision
 from iomt_crypt.node.check import check
@@ -234,11 +235,13 @@ class TestEpoch:
             EpochSource(Recipients(), n_objects=2, hours=1, self_test=self_test)
 
 
-def test_an_object_that_is_adopted_has_its_digest(tmp_path, journal):
+def test_an_object_that_is_adopted_has_its_digest(tmp_path, journal, epoch, policy):
     spool = Spool(tmp_path / "spool")
     spool.create()
     name = "00000000000000000001-00000000.dcm"
-    path = write_object(spool.objects, 1).rename(spool.path(name))
+    path = spool.path(name)
+    with path.open("wb+") as sink:
+        protect(read_network(dataset(1), transfer_syntax_uid=EXPLICIT), sink, epoch=epoch, policy=policy)
     assert adopt(spool, journal) == 1
     (entry,) = journal.entries()
     assert entry.sha256 == hashlib.sha256(path.read_bytes()).digest()

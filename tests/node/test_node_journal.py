@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from iomt_crypt.dicom import protect, read_network
 from iomt_crypt.errors import ConfigurationError, InputError, StorageError
 from iomt_crypt.node.entry import TRANSITIONS, NewEntry, State
 from iomt_crypt.node.journal import Journal
@@ -185,18 +186,24 @@ def test_a_failed_statement_does_not_show_its_values(journal):
     assert "2.25.1" not in str(caught.value)
 
 
-def test_spool_files_without_a_row_are_adopted(tmp_path, journal):
-    from node_harness import CT, dataset, part10, uid
+def test_spool_files_without_a_row_are_adopted(tmp_path, journal, epoch, policy):
+    from node_harness import EXPLICIT, dataset
 
     spool = Spool(tmp_path / "spool")
     spool.create()
+    uids = []
     for number in (1, 2):
+        source = read_network(dataset(number), transfer_syntax_uid=EXPLICIT)
         with spool.draft() as draft:
-            draft.file.write(part10(dataset(number), CT, uid(number)))
+            uids.append(protect(source, draft.file, epoch=epoch, policy=policy).sop_instance_uid)
             spool.commit(draft)
+    with spool.draft() as draft:
+        draft.file.write(spool.path(spool.names()[0]).read_bytes()[:-100])
+        spool.commit(draft)
     (spool.incoming / "half.tmp").write_bytes(b"x")
     assert adopt(spool, journal) == 2
     assert adopt(spool, journal) == 0
-    assert [entry.sop_instance_uid for entry in journal.entries()] == [uid(1), uid(2)]
+    assert [entry.sop_instance_uid for entry in journal.entries()] == uids
+    assert spool.n_aside() == 1, "what was cut is not sent"
     assert [entry.spool_name for entry in journal.entries()] == spool.names()
     assert list(spool.incoming.iterdir()) == []

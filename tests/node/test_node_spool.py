@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from iomt_crypt.errors import DiskFullError, StorageError
+from iomt_crypt.node import spool as spool_module
 from iomt_crypt.node.spool import Spool
 
 
@@ -44,18 +45,18 @@ def test_what_is_not_committed_leaves_no_trace(spool):
 
 def test_bytes_are_synced_before_the_name_and_the_folder_after(spool, monkeypatch):
     steps = []
-    real_fsync, real_rename = os.fsync, type(spool.folder).rename
+    real_fsync, real_appear = os.fsync, spool_module.appear
 
     def fsync(descriptor):
         steps.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
         return real_fsync(descriptor)
 
-    def rename(self, target):
+    def appear(draft, path):
         steps.append("rename")
-        return real_rename(self, target)
+        real_appear(draft, path)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(type(spool.folder), "rename", rename)
+    monkeypatch.setattr(spool_module, "appear", appear)
     _add(spool, b"x")
     assert steps == ["sync file", "rename", "sync folder"]
 

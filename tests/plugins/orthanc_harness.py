@@ -52,11 +52,11 @@ if any("iomt_crypt_orthanc" in word for word in sys.orig_argv):
     import iomt_crypt_orthanc.quarantine as quarantine
     from iomt_crypt.errors import UnsupportedError
     protector.read_file = broken("read", protector.read_file, RuntimeError("Zebedee^Quentin"))
-    protector.protect = broken("protect", protector.protect, MemoryError("Zebedee^Quentin"))
+    protector.encrypt_source = broken("protect", protector.encrypt_source, MemoryError("Zebedee^Quentin"))
     protector.find_record = broken("find", protector.find_record, UnsupportedError("of no kind"))
     full = OSError(errno.ENOSPC, "No space left on device")
     quarantine._sealed = broken("full", quarantine._sealed, full)
-    quarantine.os.fsync = broken("fsync", os.fsync, OSError(errno.EIO, "Input/output error"))
+    os.fsync = broken("fsync", os.fsync, OSError(errno.EIO, "Input/output error"))
     take = protector.Protector.take
     def fatal(self, data):
         if b"Zebedee" not in data:

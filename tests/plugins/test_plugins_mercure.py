@@ -18,6 +18,7 @@ from pydicom.data import get_testdata_file
 from readme_script import follow, links
 
 from iomt_crypt.dicom import decrypt_file
+from iomt_crypt.errors import DiskFullError
 from iomt_crypt.seal import HpkeIdentity, load_or_create_site_key, write_identity
 
 FOLDER = ROOT / "plugins" / "mercure"
@@ -238,17 +239,14 @@ def test_a_result_file_that_cannot_be_written(tmp_path, settings, monkeypatch, c
     """Success without result.json is none, and the results do not stay behind it."""
     mercure = Mercure(tmp_path, settings)
     mercure.receive("1", sample())
-    write = Path.write_text
 
-    def full(path, *args, **options):
-        if path.name == "result.json":
-            raise OSError(28, "No space left on device")
-        return write(path, *args, **options)
+    def full(path, **options):
+        raise DiskFullError(f"{path}: no room left on the device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(MODULE, "appearing_file", full)
     code, stderr = mercure.call(monkeypatch, capsys)
     assert code == 1
-    assert "unexpected OSError" in stderr
+    assert "no room left on the device" in stderr
     assert list(mercure.target.iterdir()) == []
 
 
