@@ -8,7 +8,7 @@ import time
 import warnings
 
 import pytest
-from corpus import CASES
+from corpus import CASES, SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
@@ -84,7 +84,7 @@ def test_real_sequences_are_read_as_pydicom_reads_them(monkeypatch):
                     continue
                 assert flat(directly(raw), directly) == expected, case.name
                 n_read += 1
-    assert n_read > 200
+    assert n_read > (200 if SHARED.is_dir() else 50)
     assert n_left[0] < n_read / 20
 
 
