@@ -17,6 +17,7 @@
     +-- KeyMaterialError        a key file, recipient text or passphrase cannot be used
     +-- ConfigurationError      a configuration file or option is wrong
     +-- NetworkError            a DICOM peer refused, failed or went away
+    |   +-- NoContextError        it answers, and takes none of the classes and syntaxes that were proposed
     +-- StorageError            the spool or an output could not be written
         +-- DiskFullError         no room, or the reserve would be touched
 
@@ -110,6 +111,10 @@ class ConfigurationError(IomtCryptError):
 
 class NetworkError(IomtCryptError):
     """A DICOM peer refused, failed or went away."""
+
+
+class NoContextError(NetworkError):
+    """A DICOM peer answers, and takes none of the presentation contexts that were proposed."""
 
 
 class StorageError(IomtCryptError):

@@ -23,12 +23,15 @@ class Results:
         the run's sources in their order
     overwrite, resume
         what to do where a result is: replace it, or take it as done. Neither: the input fails.
+    encrypts
+        results are encrypted objects; else they are plain ones
     """
 
     folder: str
     sources: tuple[str, ...]
     overwrite: bool = False
     resume: bool = False
+    encrypts: bool = True
 
     def check(self) -> None:
         """Before anything is done.
@@ -116,8 +119,12 @@ class Targets:
         if _same_place(target, item.location):
             return True
         place, output = _place(target), _place(self._results.folder)
-        if any(place.startswith(root) and not output.startswith(root) for root in self._roots):
+        within = [root for root in self._roots if place.startswith(root)]
+        if any(not output.startswith(root) for root in within):
             return store.exists(target)
+        if within and self._results.overwrite and _is_object(target):
+            # Below a source there may be originals, too: what a run like this one cannot have made is one.
+            return _is_encrypted(target) != self._results.encrypts
         return any(_same_place(target, file) for file in self._named)
 
     def _first(self, item: Item) -> str | None:
@@ -174,3 +181,12 @@ def _is_object(location: str) -> bool:
     except IomtCryptError:
         return False
     return True
+
+
+def _is_encrypted(location: str) -> bool:
+    """Whether the DICOM object there holds a record."""
+    from iomt_crypt.dicom import read_file
+    from iomt_crypt.dicom.block import find_record
+
+    with store.reading(location) as stream:
+        return find_record(read_file(stream).header) is not None

@@ -8,14 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from iomt_crypt.checks.door import encrypt_file
 from iomt_crypt.dicom import Headers, Policy, Protected, Restored, decrypt_file, inspect_file
-from iomt_crypt.durable import appear, sync_folder
+from iomt_crypt.durable import appear, open_draft_folder, remove_leftovers, sync_folder
 from iomt_crypt.errors import DiskFullError, InputError, StorageError
 from iomt_crypt.seal import Epoch, Identity, Keyring, Recipient
 
@@ -90,8 +89,9 @@ def _appearing_in(folder: Path) -> Iterator[Path]:
 
     Where that fails in the middle, what has been moved goes again: ``folder`` is as it was.
     """
+    remove_leftovers(folder)  # of a run that was killed: they may be in clear
     try:
-        drafts = Path(tempfile.mkdtemp(prefix=".iomt-crypt-", dir=folder))
+        drafts, lock = open_draft_folder(folder / "study", 0o700)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
@@ -99,6 +99,7 @@ def _appearing_in(folder: Path) -> Iterator[Path]:
         _move(sorted(drafts.iterdir()), folder)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
+        os.close(lock)
 
 
 def _move(drafts: list[Path], folder: Path) -> None:

@@ -62,7 +62,7 @@ def decrypt(
     places = tree_sources(sources)
     operation = Decryption(
         KeySource.identities_of(identity, asker(passphrase_file)),
-        tree_results(output, places, overwrite=overwrite, resume=resume),
+        tree_results(output, places, overwrite=overwrite, resume=resume, encrypts=False),
         headers=headers,
         dry_run=dry_run,
         records=record_copies(record),

@@ -74,7 +74,7 @@ def encrypt(
     places = tree_sources(sources)
     operation = Encryption(
         recipients,
-        tree_results(output, places, overwrite=overwrite, resume=resume),
+        tree_results(output, places, overwrite=overwrite, resume=resume, encrypts=True),
         suite=suite,
         uids=uids,  # type: ignore[arg-type]
         site_key=SiteKey.at(site_key or user_site_key_path()) if uids == "derive" else None,

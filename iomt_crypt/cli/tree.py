@@ -265,11 +265,11 @@ def tree_sources(values: Sequence[str]) -> list[str]:
     return [value if store.is_url(value) else str(Path(store.local_path(value))) for value in values]
 
 
-def tree_results(output: str, sources: Sequence[str], *, overwrite: bool, resume: bool) -> Results:
+def tree_results(output: str, sources: Sequence[str], *, overwrite: bool, resume: bool, encrypts: bool) -> Results:
     """Where results go; an output folder that is a source is a usage error."""
     from iomt_crypt.archive.result import Results
 
-    results = Results(output, tuple(sources), overwrite=overwrite, resume=resume)
+    results = Results(output, tuple(sources), overwrite=overwrite, resume=resume, encrypts=encrypts)
     try:
         results.check()
     except ConfigurationError as error:

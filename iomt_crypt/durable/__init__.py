@@ -14,7 +14,7 @@ from iomt_crypt.durable.appearance import (
     storage_error,
     sync_folder,
 )
-from iomt_crypt.durable.draft import draft_path, is_draft, open_draft, remove_leftovers
+from iomt_crypt.durable.draft import draft_path, is_draft, open_draft, open_draft_folder, remove_leftovers
 
 __all__ = [
     "appear",
@@ -25,6 +25,7 @@ __all__ = [
     "make_folder",
     "new_file",
     "open_draft",
+    "open_draft_folder",
     "remove_leftovers",
     "storage_error",
     "sync_folder",

@@ -125,7 +125,8 @@ def receive(config: NodeConfig, lifeline: Lifeline, own: Wake, forwarder: Wake, 
     )
     if advice := escrow_advice(epochs.recipients):
         _log.warning("%s (hint: %s)", *advice)
-    site_key = load_site_key(keys.site_key, spool, accept_new=keys.new_site_key)
+    is_used = any(journal.totals().by_state.values())
+    site_key = load_site_key(keys.site_key, spool, accept_new=keys.new_site_key, is_used=is_used)
     policy = Policy(**config.policy.model_dump(), site_key=site_key)
     adopt(spool, journal)
     # The first image must not wait for the compiler while its sender's time-out runs.

@@ -17,7 +17,7 @@ from pynetdicom.transport import AssociationSocket
 
 from iomt_crypt.dicom import FileParts
 from iomt_crypt.dicom.implicit import implicit_dataset
-from iomt_crypt.errors import MalformedError, NetworkError, UnsupportedError
+from iomt_crypt.errors import MalformedError, NetworkError, NoContextError, UnsupportedError
 from iomt_crypt.foreign_text import printable, shown_uid
 from iomt_crypt.node import command, status
 from iomt_crypt.node.context import MAX_CONTEXTS, Context, ContextResults, alternatives, proposed
@@ -89,6 +89,8 @@ class Client:
         ------
         NetworkError
             When the peer cannot be reached or refuses.
+        UnsupportedError
+            When it takes none of them, not even Verification.
         """
         wanted = dict.fromkeys(contexts)
         if self.is_open and wanted.keys() <= self._wanted.keys():
@@ -98,9 +100,12 @@ class Client:
         # Verification is in every association: it keeps one alive in which all storage contexts are refused, so that
         # "does not take this class" and "does not answer" can be told apart.
         self._exchange = Exchange(self.peer)
-        association = self.associate(
-            [build_context(*context) for context in (*self._wanted, _VERIFICATION)], handlers=self._exchange.handlers
-        )
+        try:
+            built = [build_context(*context) for context in (*self._wanted, _VERIFICATION)]
+            association = self.associate(built, handlers=self._exchange.handlers)
+        except NoContextError as error:
+            self._wanted = {}
+            raise UnsupportedError(str(error)) from None
         self._exchange.begin(association)
         self._association = association
         self._accepted = {
@@ -151,7 +156,7 @@ class Client:
                 hint=f"the peer must know the AE title {self._entity.ae_title.strip()!r} and be called by its own",
             )
         if association.rejected_contexts:
-            return NetworkError(f"{self.peer} accepts none of the presentation contexts")
+            return NoContextError(f"{self.peer} accepts none of the presentation contexts")
         if association.acceptor.primitive is None and association.requestor.primitive is not None:
             return NetworkError(
                 f"{self.peer} cannot be reached or did not answer the association request",

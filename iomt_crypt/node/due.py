@@ -19,17 +19,18 @@ ENTRY_COLUMNS = [_object.c[name] for name in Entry.__dataclass_fields__]
 
 # Built once: putting these together costs more than running them.
 _earlier = _object.alias()
+_IS_FIRST = ~sa.exists().where(
+    _earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
+    _earlier.c.id < _object.c.id,
+    _earlier.c.state.in_(UNFINISHED),
+)
 _DUE = (
     sa.select(*ENTRY_COLUMNS)
     .where(
         _object.c.state == State.QUEUED,
         # A time further ahead than the longest wait was written before the clock was set back.
         sa.or_(_object.c.not_before <= sa.bindparam("now"), _object.c.not_before > sa.bindparam("furthest")),
-        ~sa.exists().where(
-            _earlier.c.sop_instance_uid == _object.c.sop_instance_uid,
-            _earlier.c.id < _object.c.id,
-            _earlier.c.state.in_(UNFINISHED),
-        ),
+        _IS_FIRST,
     )
     .order_by(_object.c.id)
     .limit(sa.bindparam("n_rows", type_=sa.Integer))
@@ -40,7 +41,7 @@ _CLAIM = (
     .values(state=State.SENDING, lease_until=sa.bindparam("until"))
 )
 _NEXT_DUE = sa.select(sa.func.min(_object.c.not_before)).where(_object.c.state == State.QUEUED)
-_ASKED_FOR = sa.select(sa.exists().where(_object.c.state == State.QUEUED, _object.c.not_before < 0))
+_ASKED_FOR = sa.select(sa.exists().where(_object.c.state == State.QUEUED, _object.c.not_before < 0, _IS_FIRST))
 
 
 def claim(connection: sa.Connection, now: float, *, limit: int, lease_s: float, longest_wait_s: float) -> list[Entry]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 GUARD = "guard"  # who holds an object, or acts, when no person does
 
 
@@ -63,6 +63,8 @@ object_table = sa.Table(
     sa.Column("held_by", sa.String),
     sa.Column("alarm", sa.String),
     sa.Column("cleared", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    # Since version 3.
+    sa.Column("unanswered", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Index("object_by_state", "state", "id"),
     sqlite_autoincrement=True,
 )
@@ -120,6 +122,8 @@ class Entry:
         ``"guard"`` or ``"person"`` when it is held
     alarm
         what the guard found when it last looked, if it found something
+    unanswered
+        attempts that were begun and whose answer was never noted: the destination may have the object from one
     cleared
         a person released it after the guard had held it: the guard does not look again
     """
@@ -140,6 +144,7 @@ class Entry:
     held_by: str | None
     alarm: str | None
     cleared: bool
+    unanswered: int = 0
 
 
 @dataclass(frozen=True)

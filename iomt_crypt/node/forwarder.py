@@ -76,7 +76,12 @@ class Forwarder:
     def recover(self) -> None:
         """Put journal and spool in step after the last forwarder ended, however it ended."""
         # Perhaps the last one died of one of these: they step back, so that the others get through.
-        n_queued = self._journal.requeue_sending(step_back_s=self._backoff.delay_s(1))
+        try:
+            n_queued = self._journal.requeue_sending(step_back_s=self._backoff.delay_s(1))
+        except DiskFullError:
+            if not self._spool.ballast.give_up():
+                raise
+            n_queued = self._journal.requeue_sending(step_back_s=self._backoff.delay_s(1))
         self._n_failures = 1 if n_queued else 0  # one at a time, until one of them has arrived
         n_missing = 0
         for entry in self._journal.undelivered():
@@ -215,15 +220,19 @@ class Forwarder:
             self._put_off(str(error))
             self._journal.waiting(entry.id, reason=str(error))
             return False
+        except InputError as error:  # it takes none of the batch's classes: this object's fault, not the destination's
+            self._refused(entry, str(error))
+            return True
         if not self._gate.lets_pass(entry, path):
             return True
+        self._journal.begun(entry.id)
         try:
             code, comment = self._client.store(path)
         except NetworkError as error:
             # Perhaps the archive went away, perhaps it chokes on this very object: both wait, and the object steps
             # back so that in the second case the others get through.
             self._put_off(str(error))
-            self._step_back(entry, str(error), refused=False)
+            self._step_back(entry, str(error), refused=False, answered=False)
             return False
         except InputError as error:
             self._refused(entry, str(error))
@@ -271,9 +280,9 @@ class Forwarder:
             self._step_back(entry, reason, refused=True)
             _log.warning("refused id=%d sop_instance_uid=%s: %s", entry.id, shown_uid(entry.sop_instance_uid), reason)
 
-    def _step_back(self, entry: Entry, reason: str, *, refused: bool) -> None:
+    def _step_back(self, entry: Entry, reason: str, *, refused: bool, answered: bool = True) -> None:
         not_before = time.time() + self._backoff.delay_s(entry.attempts + 1)
-        self._journal.deferred(entry.id, reason=reason, not_before=not_before, refused=refused)
+        self._journal.deferred(entry.id, reason=reason, not_before=not_before, refused=refused, answered=answered)
 
 
 def _client(config: NodeConfig) -> Client | PluginClient:

@@ -18,11 +18,11 @@ def is_ours_alone(connection: sa.Connection, entry: Entry) -> bool:
     """Whether what a destination has under the UID of ``entry`` can only be from an earlier attempt with this object.
 
     Its UID is derived with the site key, so nobody else gives it; no other object of the journal has it and was tried;
-    and of the attempts with this one, at least one did not end in a refusal: its answer was lost, or the node was
-    killed before it was noted. A UID that was kept (``policy.uids``) may be that of the plain original, and a row made
-    from the spool alone does not know its original UID: neither is believed.
+    and an attempt with this one was begun whose answer was lost, or which the node did not survive. A UID that was kept
+    (``policy.uids``) may be that of the plain original, and a row made from the spool alone does not know its original
+    UID: neither is believed.
     """
-    if entry.original_sop_instance_uid in (None, entry.sop_instance_uid) or entry.attempts <= entry.refusals:
+    if entry.original_sop_instance_uid in (None, entry.sop_instance_uid) or not entry.unanswered:
         return False
     other = sa.select(_object.c.id).where(
         _object.c.sop_instance_uid == entry.sop_instance_uid, _object.c.id != entry.id, _object.c.attempts > 0

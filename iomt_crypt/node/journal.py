@@ -7,6 +7,7 @@ command line reads and acts while receiver and forwarder write.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -22,10 +23,10 @@ from iomt_crypt.node.entry import GUARD, TRANSITIONS, UNFINISHED, Decision, Entr
 from iomt_crypt.node.entry import object_table as _object
 from iomt_crypt.node.entry import record_table as _record
 
-_BUSY_TIMEOUT_MS = 15_000
+_NO_ROOM_BYTES = 1 << 17
 _CHUNK = 500  # values in one IN (...)
-_CHECKPOINT_PAGES = 256  # of 4 KiB: the log stays well below what the spool sets aside for a full disk
 _Answer = TypeVar("_Answer")
+_ANSWERED = sa.case((_object.c.unanswered > 0, _object.c.unanswered - 1), else_=0)
 
 
 class Journal:
@@ -43,13 +44,7 @@ class Journal:
 
         @sa.event.listens_for(self._engine, "connect")
         def _set_up(connection: Any, _: Any) -> None:
-            for pragma in (
-                f"busy_timeout={_BUSY_TIMEOUT_MS}",
-                "journal_mode=WAL",
-                "foreign_keys=ON",
-                f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-                f"journal_size_limit={_CHECKPOINT_PAGES << 12}",
-            ):
+            for pragma in schema.PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}").close()
 
     def close(self) -> None:
@@ -68,8 +63,10 @@ class Journal:
                 yield connection
                 connection.commit()
         except OperationalError as error:
-            text = str(error.orig)
-            if "full" in text:
+            text, name = str(error.orig), str(getattr(error.orig, "sqlite_errorname", ""))
+            # A file beside the journal that finds no room is an I/O error to SQLite.
+            no_room = name.startswith("SQLITE_IOERR") and shutil.disk_usage(self.path.parent).free < _NO_ROOM_BYTES
+            if name == "SQLITE_FULL" or no_room:
                 raise DiskFullError("journal: no room", hint="make room on the spool's file system") from None
             raise StorageError(f"journal {self.path}: {text}") from None
         except SQLAlchemyError as error:
@@ -148,11 +145,24 @@ class Journal:
         changes = {"delivered_at": time.time(), "reason": reason, "attempts": _object.c.attempts + 1}
         self._move(object_ids, State.DELIVERED, changes, durable=True)
 
-    def deferred(self, object_id: int, *, reason: str, not_before: float, refused: bool = False) -> None:
-        """Put an object back into the queue after an attempt that failed, not to be tried before ``not_before``."""
+    def begun(self, object_id: int) -> None:
+        """Note that an object is about to go over the wire: until its answer is noted, the destination may have it."""
+        row = _object.update().where(_object.c.id == object_id)
+        with self._transaction() as connection:
+            connection.execute(row.values(unanswered=_object.c.unanswered + 1))
+
+    def deferred(
+        self, object_id: int, *, reason: str, not_before: float, refused: bool = False, answered: bool = True
+    ) -> None:
+        """Put an object back into the queue after an attempt that failed, not to be tried before ``not_before``.
+
+        Not ``answered``: nobody knows whether the destination has it now.
+        """
         changes: dict[str, Any] = {"reason": reason, "not_before": not_before, "attempts": _object.c.attempts + 1}
         if refused:
             changes["refusals"] = _object.c.refusals + 1
+        if answered:
+            changes["unanswered"] = _ANSWERED
         self._move([object_id], State.QUEUED, changes)
 
     def unclaimed(self, object_ids: Sequence[int]) -> None:
@@ -165,7 +175,7 @@ class Journal:
 
     def failed(self, object_id: int, *, reason: str) -> None:
         """Give an object up; a person finds it with its reason."""
-        changes = {"reason": reason, "attempts": _object.c.attempts + 1}
+        changes = {"reason": reason, "attempts": _object.c.attempts + 1, "unanswered": _ANSWERED}
         self._move([object_id], State.FAILED, changes, durable=True)
 
     def lost(self, object_id: int, *, reason: str) -> None:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from iomt_crypt.dicom import read_file
+from iomt_crypt.dicom.block import find_record
 from iomt_crypt.dicom.restore import read_record
 from iomt_crypt.dicom.uid import SERIES, SOP_INSTANCE, STUDY
 from iomt_crypt.errors import IomtCryptError, StorageError
@@ -62,6 +63,7 @@ def _read_entry(path: Path) -> NewEntry | None:
         with path.open("rb") as file:
             source = read_file(file)  # to its end: a file that was cut is found here
             read_record(source)
+            found = find_record(source.header)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -78,4 +80,5 @@ def _read_entry(path: Path) -> NewEntry | None:
         # The name begins with the time of reception in nanoseconds.
         received_at=int(path.name.partition("-")[0]) / 1e9,
         sha256=digest,
+        record=found[1] if found else None,
     )

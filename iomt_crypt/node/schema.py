@@ -11,9 +11,20 @@ from iomt_crypt.node.entry import SCHEMA_VERSION, metadata
 from iomt_crypt.node.entry import object_table as _object
 from iomt_crypt.node.entry import version_table as _version
 
+_BUSY_TIMEOUT_MS = 15_000
+_CHECKPOINT_PAGES = 256  # of 4 KiB: the log stays well below what the spool sets aside for a full disk
+#: Of each connection.
+PRAGMAS = (
+    f"busy_timeout={_BUSY_TIMEOUT_MS}",
+    "journal_mode=WAL",
+    "foreign_keys=ON",
+    f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+    f"journal_size_limit={_CHECKPOINT_PAGES << 12}",
+)
+
 
 def make(connection: sa.Connection, path: Path) -> None:
-    """Make the tables that are missing; a journal of version 1 gets the columns of version 2.
+    """Make the tables that are missing; a journal of an earlier version gets the columns that came since.
 
     Raises
     ------
@@ -24,7 +35,7 @@ def make(connection: sa.Connection, path: Path) -> None:
     found = _found(connection)
     if found is None:
         connection.execute(_version.insert().values(schema_version=SCHEMA_VERSION))
-    elif found == 1:
+    elif 1 <= found < SCHEMA_VERSION:
         _add_missing_columns(connection)
         connection.execute(_version.update().values(schema_version=SCHEMA_VERSION))
     elif found != SCHEMA_VERSION:
@@ -55,7 +66,7 @@ def _other_version(found: int | None, path: Path) -> ConfigurationError:
         "use the version of iomt-crypt that wrote it, or move the journal away: "
         "the objects in the spool are then taken up again"
     )
-    if found == 1:
+    if found is not None and 1 <= found < SCHEMA_VERSION:
         hint = "stop the node and start it with this version: it brings the journal up to date"
     return ConfigurationError(
         f"journal {path} has schema version {found}, this package needs {SCHEMA_VERSION}", hint=hint

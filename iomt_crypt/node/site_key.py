@@ -21,8 +21,10 @@ _log = logging.getLogger(__name__)
 _FINGERPRINT_BYTES = 8
 
 
-def load_site_key(path: Path, spool: Spool, *, accept_new: bool = False) -> bytes:
+def load_site_key(path: Path, spool: Spool, *, accept_new: bool = False, is_used: bool = False) -> bytes:
     """The 32-byte site key in the file ``path``, made on first use; the spool remembers it.
+
+    ``is_used``: objects came in before, perhaps under a version that did not remember the key.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def load_site_key(path: Path, spool: Spool, *, accept_new: bool = False) -> byte
         ``accept_new`` is False.
     """
     known = spool.known_site_key()
-    if known and not accept_new and not path.exists():
+    if (known or is_used) and not accept_new and not path.exists():
         raise _lost(f"{path}: the site key is gone")
     key = load_or_create_site_key(path)
     found = fingerprint(key)

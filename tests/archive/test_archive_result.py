@@ -91,6 +91,18 @@ def test_results_below_a_source_are_replaced(encrypt, medium):
         assert run(*encrypt, medium, "-o", medium / "out", "--overwrite") == (0, "encrypted: 2")
 
 
+def test_an_original_below_a_source_is_not(encrypt, medium, tmp_path):
+    """Below the folder for results too: a plain object is none that this run made."""
+    (medium / "out" / "s000").mkdir(parents=True)
+    original = medium / "out" / "s000" / "i00000.dcm"
+    original.write_bytes((medium / "s000" / "i00001.dcm").read_bytes())
+    before = original.read_bytes()
+    code, err = run(*encrypt, medium, "-o", medium / "out", "--overwrite")
+    assert code == 1
+    assert "would take the place of an original" in err
+    assert original.read_bytes() == before
+
+
 def test_in_stores(encryption):
     for folder, source in (
         ("memory://a/b", "memory://a//b/"),

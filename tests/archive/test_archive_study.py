@@ -13,6 +13,7 @@ from synthetic import file, image
 from iomt_crypt.archive import study
 from iomt_crypt.archive.study import decrypt_study, encrypt_study
 from iomt_crypt.dicom import inspect_file
+from iomt_crypt.durable import open_draft_folder
 from iomt_crypt.errors import DiskFullError, InputError, StorageError
 
 N_FILES = 4
@@ -140,6 +141,15 @@ def test_what_cannot_be_taken_back_is_named(folder, work, monkeypatch):
     with pytest.raises(StorageError) as caught:
         work(folder)
     assert "remove 2 that could not be removed again" in caught.value.hint
+
+
+def test_what_a_killed_run_left_is_removed(folder, work):
+    """It may be in clear."""
+    draft, lock = open_draft_folder(folder / "study", 0o700)
+    (draft / "1.dcm").write_bytes(b"plain")
+    os.close(lock)
+    work(folder)
+    assert not draft.exists()
 
 
 def test_nothing_is_replaced(folder, work):

@@ -8,11 +8,6 @@ from node_harness import Archive, Node
 from iomt_crypt.seal import HpkeIdentity, write_identity
 
 
-@pytest.fixture(scope="session")
-def identity() -> HpkeIdentity:
-    return HpkeIdentity.generate()
-
-
 @pytest.fixture
 def identity_file(tmp_path: Path, identity: HpkeIdentity) -> Path:
     path = tmp_path / "identity.key"

@@ -34,6 +34,8 @@ spool = Spool(config.spool.folder)
 spool.create()
 journal = Journal(spool.journal_path)
 journal.create()
+journal.close()
+journal = Journal(spool.journal_path)
 for number in range(20):
     name = f"{number:020d}-{number:08x}.dcm"
     spool.path(name).write_bytes(b"noise")

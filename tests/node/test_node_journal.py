@@ -204,6 +204,7 @@ def test_spool_files_without_a_row_are_adopted(tmp_path, journal, epoch, policy)
     assert adopt(spool, journal) == 2
     assert adopt(spool, journal) == 0
     assert [entry.sop_instance_uid for entry in journal.entries()] == uids
+    assert all(journal.record(entry.id) for entry in journal.entries()), "a copy, for archives that drop it"
     assert spool.n_aside() == 1, "what was cut is not sent"
     assert [entry.spool_name for entry in journal.entries()] == spool.names()
     assert list(spool.incoming.iterdir()) == []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,17 @@ class TestClock:
         journal.resend([number])
         run(forwarder)
         assert states(journal) == {number: State.DELIVERED}
+
+    def test_what_waits_for_an_earlier_version_asks_for_nothing(self, make_forwarder, spool, journal, destination):
+        """No hot loop while the archive is down."""
+        for number in (1, 2):
+            name = f"{number:020d}-0000000{number}.dcm"
+            spool.path(name).write_bytes(b"noise")
+            journal.add(NewEntry(name, "1.2", "2.25.1", 5, 1000.0))
+        journal.resend([2])
+        assert not journal.is_asked_for()
+        journal.resend([1])
+        assert journal.is_asked_for()
 
     def test_what_was_asked_for_is_tried_once_and_then_waits(self, make_forwarder, spool, journal, destination):
         number = add(spool, journal, 1)
@@ -332,6 +344,26 @@ class TestWhatIsSaidIsTrue:
         assert "damaged" in caplog.text
         assert len(spool.names()) == 1
 
+    @pytest.mark.parametrize("why", ["warned", "released"])
+    def test_nor_is_it_where_the_guard_warns_or_a_person_let_it_go(self, spool, journal, why):
+        """A look may be overruled; other bytes than those that were written are nobody's."""
+        number = add(spool, journal, 1, data=b"noisy")
+
+        class Guard:
+            class policy:
+                action = "warn" if why == "warned" else "block"
+
+            def check(self, path: Path, *, sha256: bytes) -> object:
+                raise AssertionError("it is not asked")
+
+        if why == "released":
+            journal.claim(limit=1, lease_s=60)
+            journal.blocked(number, reason="statistics: plain")
+            journal.release([number], reason="it is noise")
+        (entry,) = journal.claim(limit=1, lease_s=60)
+        assert not Gate(journal, guard=Guard(), routes=Routes([])).lets_pass(entry, spool.path(entry.spool_name))
+        assert states(journal) == {number: State.FAILED}
+
     def test_words_of_an_archive_are_one_line(self, make_forwarder, spool, journal, destination, caplog):
         add(spool, journal, 1)
         destination.answer = lambda path: (0xC000, "two\nlines \x1b[2J")
@@ -396,6 +428,62 @@ class TestFullDisk:
         assert not (spool.folder / "ballast").exists()
 
 
+class TestDuplicate:
+    """0x0111 is delivery only where an attempt with this very object was begun and nobody knows its end."""
+
+    def add(self, spool: Spool, journal: Journal) -> int:
+        name = f"{1:020d}-00000001.dcm"
+        spool.path(name).write_bytes(b"noise")
+        return journal.add(NewEntry(name, "1.2", "2.25.1", 5, 1000.0, original_sop_instance_uid="1.2.3"))
+
+    def test_an_archive_that_refused_every_attempt_has_another_object(
+        self, make_forwarder, spool, journal, destination
+    ):
+        number = self.add(spool, journal)
+        destination.answer = lambda path: (0x0111, "")
+        for _ in range(2):
+            run(make_forwarder())
+            deadline = time.monotonic() + 30
+            while states(journal) == {number: State.QUEUED} and time.monotonic() < deadline:
+                run(make_forwarder(), turns=5)
+            assert states(journal) == {number: State.FAILED}
+            journal.resend([number])
+        assert spool.names()
+
+    @pytest.mark.parametrize("before", ["claimed", "out of room"])
+    def test_nor_does_it_have_what_was_never_sent_or_not_kept(
+        self, make_forwarder, spool, journal, destination, before
+    ):
+        number = self.add(spool, journal)
+        if before == "claimed":
+            journal.claim(limit=9, lease_s=60)
+            make_forwarder().recover()
+        else:
+            destination.answer = lambda path: (0xA700, "")
+            run(make_forwarder(), turns=2)
+        destination.answer = lambda path: (0x0111, "")
+        journal.resend([number])
+        run(make_forwarder(max_attempts=1))
+        assert states(journal) == {number: State.FAILED}
+
+    @pytest.mark.parametrize("how", ["answer lost", "killed"])
+    def test_what_may_have_arrived_has(self, make_forwarder, spool, journal, destination, how):
+        number = self.add(spool, journal)
+
+        def lost(path: Path) -> tuple[int, str]:
+            raise NetworkError("no answer") if how == "answer lost" else KeyboardInterrupt
+
+        destination.answer = lost
+        with suppress(KeyboardInterrupt):
+            run(make_forwarder(), turns=2)
+        forwarder = make_forwarder()
+        forwarder.recover()
+        journal.resend([number])
+        destination.answer = lambda path: (0x0111, "")
+        run(forwarder)
+        assert states(journal) == {number: State.DELIVERED}
+
+
 class TestStart:
     def test_a_file_that_cannot_be_read_is_set_aside(self, spool, journal, caplog):
         name = f"{1:020d}-00000001.dcm"
@@ -414,6 +502,9 @@ class TestStart:
         with pytest.raises(ConfigurationError, match="the site key is gone"):
             load_site_key(path, spool)
         assert not path.exists()
+        (spool.folder / "site-key.fingerprint").unlink()  # as an earlier version left it
+        with pytest.raises(ConfigurationError, match="the site key is gone"):
+            load_site_key(path, spool, is_used=True)
         fresh = load_site_key(path, spool, accept_new=True)
         assert fresh != key
         assert load_site_key(path, spool) == fresh, "once is enough"
