@@ -190,7 +190,8 @@ def test_whatever_is_written_reads_the_same(declared, characters, vr):
     except UnicodeError:
         return
     assert same_text(value, terms, text.encode(), UTF_8, vr)
-    assert recode(value, vr, terms, UTF_8).decode() == decode(value, vr, terms)
+    # padding is not carried over
+    assert recode(value, vr, terms, UTF_8).decode() == decode(value.rstrip(b" \0"), vr, terms)
     if not {"GB18030", "GBK"} & set(terms):
         # A reader may begin anew at each line: nothing that was designated reaches over its end
         assert "\r".join(decode(line, vr, terms) for line in value.split(b"\r")) == decode(value, vr, terms)
