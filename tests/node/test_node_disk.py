@@ -81,3 +81,40 @@ def test_full_to_the_last_byte_and_deliveries_go_on(tmp_path, make_config):
     command = [*prefix, sys.executable, str(script), str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "delivered\n", done.stderr[-3000:]
+
+
+_START = """
+import os, sys
+from pathlib import Path
+from iomt_crypt.errors import DiskFullError
+from iomt_crypt.node.config import load
+from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.spool import Spool
+from iomt_crypt.node.supervisor import Supervisor
+
+config = load(Path(sys.argv[1]))
+spool = Spool(config.spool.folder)
+spool.create()
+journal = Journal(spool.journal_path)
+journal.create()
+journal.close()
+with (spool.folder / "others").open("wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(bytes(1 << 12))
+    except OSError:
+        pass
+try:
+    Journal(spool.journal_path).create()
+except DiskFullError:
+    Supervisor(config)._create_journal()
+    print("started", spool.ballast.is_there)
+"""
+
+
+def test_a_node_that_was_stopped_cleanly_starts_on_a_full_disk(tmp_path, make_config):
+    """SQLite makes its files beside the journal anew then, and calls it an I/O error that there is no room."""
+    (tmp_path / "spool").mkdir()
+    command = [*_with_tmpfs(tmp_path / "spool", 12 * _MIB), sys.executable, "-c", _START, str(make_config(1))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "started False\n", done.stderr[-3000:]
