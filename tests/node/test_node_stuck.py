@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from iomt_crypt.errors import ConfigurationError, DiskFullError, KeyMaterialError, NetworkError, StorageError
+from iomt_crypt.errors import (
+    ConfigurationError,
+    DiskFullError,
+    KeyMaterialError,
+    NetworkError,
+    StorageError,
+    UnsupportedError,
+)
 from iomt_crypt.node import forwarder as forwarder_module
 from iomt_crypt.node.ballast import BALLAST_BYTES
 from iomt_crypt.node.client import Client
@@ -222,6 +229,23 @@ class TestUnexpected:
         assert states(journal) == {poison: State.FAILED, good: State.DELIVERED}
         assert n_ended == 3, "max_attempts"
         assert "unexpected ZeroDivisionError" in next(e.reason for e in journal.entries() if e.id == poison)
+
+    def test_a_class_that_the_archive_does_not_take_stops_no_other(self, make_forwarder, spool, journal, destination):
+        """Not even at the head of the queue, of an archive that takes no Verification either."""
+        name = f"{1:020d}-00000001.dcm"
+        spool.path(name).write_bytes(b"noise")
+        refused = journal.add(NewEntry(name, "1.9", "2.25.1", 5, 1000.0))
+        good = add(spool, journal, 2)
+
+        def take(contexts) -> None:
+            if {sop_class for sop_class, _ in contexts} == {"1.9"}:
+                raise UnsupportedError("accepts none of the presentation contexts")
+
+        destination.open = take
+        forwarder = make_forwarder(max_attempts=1)
+        forwarder._n_failures = 1  # one at a time
+        run(forwarder)
+        assert states(journal) == {refused: State.FAILED, good: State.DELIVERED}
 
     def test_what_was_in_hand_when_the_last_one_died_steps_back(self, make_forwarder, spool, journal, destination):
         add(spool, journal, 1)
