@@ -6,39 +6,28 @@ they share the spool, the journal and a pipe, nothing else.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 
 from iomt_crypt.errors import DiskFullError
+from iomt_crypt.node import child
 from iomt_crypt.node.backoff import Backoff
-from iomt_crypt.node.child import EXIT_CANNOT_START
 from iomt_crypt.node.config import NodeConfig
-from iomt_crypt.node.pulse import PulseWatch
+from iomt_crypt.node.journal import Journal
+from iomt_crypt.node.part import Part
 from iomt_crypt.node.spool import Spool
 from iomt_crypt.node.wake import Wake
 
 _log = logging.getLogger(__name__)
 
 _RESTART = Backoff(first_s=0.5, limit_s=30.0)
-# A child that ran for so long before it died is started again at once.
+# A part that ran for so long before it died is started again at once.
 _STEADY_S = 60.0
 _TRACE_S = 1.0  # for a process that hangs to write where it is
-
-
-@dataclass
-class _Child:
-    role: str
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    n_crashes: int = 0
-    restart_at: float = 0.0
-    pulse: PulseWatch = field(default_factory=PulseWatch)
 
 
 class Supervisor:
@@ -47,8 +36,8 @@ class Supervisor:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._spool = Spool(config.spool.folder, reserve_bytes=config.spool.reserve_bytes)
-        self._children = [_Child("receiver"), _Child("forwarder")]
-        self._events = Wake.create()  # a signal came, or a child ended
+        self._receiver, self._forwarder = self._parts = (Part("receiver"), Part("forwarder"))
+        self._events = Wake.create()  # a signal came, or a part ended
         self._pipe = Wake.create()  # receiver wakes forwarder; both ends stay open here, so either may be restarted
         self._stopping = False
         self._reload = False
@@ -67,7 +56,7 @@ class Supervisor:
             When the journal belongs to another version, or packages of the guard are missing.
         """
         self._config.checks.guard.require_packages()
-        # Everything that is written here is nobody else's, whatever makes it; the children inherit it.
+        # Everything that is written here is nobody else's, whatever makes it; the parts inherit it.
         os.umask(0o077)
         self._spool.create()
         self._lock_fd = self._spool.lock(wait_s=5.0)
@@ -79,13 +68,9 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # to end the wait; what happened is seen by polling
         n_unable = 0
         try:
-            # The children import what they need while the journal is made; they go on when they get their
-            # configuration.
-            for child in self._children:
-                self._start(child)
             self._create_journal()
-            for child in self._children:
-                self._configure(child)
+            # What is there now is the parts' as well: memory that no collector writes to stays shared.
+            gc.freeze()
             n_unable = self._watch()
         finally:
             n_killed = self._end()
@@ -95,8 +80,6 @@ class Supervisor:
         return 1 if n_unable or n_killed else 0
 
     def _create_journal(self) -> None:
-        from iomt_crypt.node.journal import Journal
-
         journal = Journal(self._spool.journal_path)
         try:
             journal.create()
@@ -106,6 +89,7 @@ class Supervisor:
             _log.error("the disk is full; the room set aside for the journal is given up")
             journal.create()
         finally:
+            # No part may inherit a connection.
             journal.close()
 
     def _on_stop(self, *_: object) -> None:
@@ -115,80 +99,50 @@ class Supervisor:
         self._reload = True
 
     def _watch(self) -> int:
-        """Start and restart the children until the node is to stop; return 1 when one cannot start."""
+        """Start and restart the parts until the node is to stop; return 1 when one cannot start."""
         while not self._stopping:
             if self._reload:
                 self._reload = False
-                self._tell_receiver()
+                self._receiver.reload()
             now = time.monotonic()
-            for child in self._children:
-                if child.process is not None and child.process.poll() is not None:
+            for part in self._parts:
+                if part.exit_status is not None:
                     # What is wrong now was right when the node became ready: a person is mending a key file perhaps.
                     # The forwarder loads the guard for seconds, and is not ready yet when the receiver is.
-                    never_ran = self._spool.announced() is None or (child.role == "forwarder" and not child.n_crashes)
-                    if child.process.returncode == EXIT_CANNOT_START and never_ran:
+                    never_ran = self._spool.announced() is None or (part is self._forwarder and not part.n_crashes)
+                    if part.exit_status == child.EXIT_CANNOT_START and never_ran:
                         return 1
-                    self._note_crash(child, now)
-                self._replace_if_stuck(child)
-                if child.process is None and now >= child.restart_at:
-                    self._start(child)
-                    self._configure(child)
-            due = [child.restart_at - now for child in self._children if child.process is None]
+                    self._note_crash(part, now)
+                self._replace_if_stuck(part)
+                if not part.is_there and now >= part.restart_at:
+                    self._start(part)
+            due = [part.restart_at - now for part in self._parts if not part.is_there]
             self._events.wait(max(min([*due, 5.0]), 0.01))
         return 0
 
-    def _replace_if_stuck(self, child: _Child) -> None:
+    def _replace_if_stuck(self, part: Part) -> None:
         """End a part that let the moment pass by which it was to make progress; the next look starts it again."""
-        process = child.process
-        if process is None or process.poll() is not None or (late_s := child.pulse.late_s()) <= 0:
+        if not part.is_there or part.exit_status is not None or (late_s := part.pulse.late_s()) <= 0:
             return
-        _log.error("%s makes no progress, late by %.0f s; it is replaced", child.role, late_s)
-        process.send_signal(signal.SIGUSR1)  # it writes where its threads are, no values
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_TRACE_S)
-        process.kill()
-        process.wait()
-        self._note_crash(child, time.monotonic())
+        _log.error("%s makes no progress, late by %.0f s; it is replaced", part.role, late_s)
+        part.send_signal(signal.SIGUSR1)  # it writes where its threads are, no values
+        part.wait(_TRACE_S)
+        part.kill()
+        self._note_crash(part, time.monotonic())
 
-    def _note_crash(self, child: _Child, now: float) -> None:
-        assert child.process is not None  # noqa: S101 - for the type checker
-        child.n_crashes = 1 if now - child.started_at > _STEADY_S else child.n_crashes + 1
-        delay_s = _RESTART.delay_s(child.n_crashes)
-        child.restart_at = now + delay_s
-        _log.error("%s ended with status %d; restart in %.1f s", child.role, child.process.returncode, delay_s)
-        child.process = None
+    def _note_crash(self, part: Part, now: float) -> None:
+        part.n_crashes = 1 if now - part.started_at > _STEADY_S else part.n_crashes + 1
+        delay_s = _RESTART.delay_s(part.n_crashes)
+        part.restart_at = now + delay_s
+        _log.error("%s ended with status %d; restart in %.1f s", part.role, part.exit_status, delay_s)
+        part.give_up()
 
-    def _start(self, child: _Child) -> None:
-        read_fd, write_fd, pulse_fd = self._pipe.read_fd, self._pipe.write_fd, child.pulse.write_fd
-        child.pulse.reset()
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "iomt_crypt.node.child", child.role, *map(str, (read_fd, write_fd, pulse_fd))],
-            stdin=subprocess.PIPE,
-            # The child holds the lock too, so no other node starts beside what is left of this one.
-            pass_fds=(read_fd, write_fd, pulse_fd, self._lock_fd),
-        )
-        child.process = process
-        child.started_at = time.monotonic()
+    def _start(self, part: Part) -> None:
+        others = [fd for other in self._parts if other is not part for fd in other.descriptors]
+        work = partial(child.main, part.role, self._part_config(), self._pipe)
+        part.start(work, closing=[*others, self._events.read_fd, self._events.write_fd])
 
-    def _configure(self, child: _Child) -> None:
-        stdin = child.process.stdin if child.process is not None else None
-        if stdin is None:
-            return
-        # A child that is dead already is noticed by its exit status.
-        with suppress(BrokenPipeError):
-            stdin.write(self._child_config().model_dump_json().encode() + b"\n")
-            stdin.flush()
-
-    def _tell_receiver(self) -> None:
-        """Have the keys read again. By its stdin, since a signal would end a process that is only just starting."""
-        for child in self._children:
-            stdin = child.process.stdin if child.process is not None and child.role == "receiver" else None
-            if stdin is not None:
-                with suppress(BrokenPipeError):
-                    stdin.write(b"r")
-                    stdin.flush()
-
-    def _child_config(self) -> NodeConfig:
+    def _part_config(self) -> NodeConfig:
         """The configuration; a receiver that is started again takes the port it had, also when that was a free one."""
         announced = self._spool.announced()
         if self._config.node.port or announced is None:
@@ -197,21 +151,16 @@ class Supervisor:
         return self._config.model_copy(update={"node": node})
 
     def _end(self) -> int:
-        """Stop the children; return how many had to be killed, which loses nothing but takes a recovery."""
-        processes = [child.process for child in self._children if child.process is not None]
-        for process in processes:
-            process.terminate()
+        """Stop the parts; return how many had to be killed, which loses nothing but takes a recovery."""
+        parts = [part for part in self._parts if part.is_there]
+        for part in parts:
+            part.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + self._config.node.grace_seconds
         n_killed = 0
-        for process in processes:
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                _log.error("process %d did not end within %.0f s", process.pid, self._config.node.grace_seconds)
-                process.kill()
-                process.wait()
+        for part in parts:
+            if not part.wait(max(deadline - time.monotonic(), 0.1)):
+                _log.error("process %d did not end within %.0f s", part.pid, self._config.node.grace_seconds)
+                part.kill()
                 n_killed += 1
-            if process.stdin is not None:
-                with suppress(BrokenPipeError):
-                    process.stdin.close()
+            part.give_up()
         return n_killed

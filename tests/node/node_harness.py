@@ -219,10 +219,10 @@ class Node:
         """Process ids of receiver and forwarder."""
         found = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            for role in (b"receiver", b"forwarder"):
-                if role in words:
-                    found[role.decode()] = int(pid)
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            for role in ("receiver", "forwarder"):
+                if role.encode() in title:
+                    found[role] = int(pid)
         return found
 
     def kill(self) -> None:

@@ -30,7 +30,8 @@ from iomt_crypt.node.entry import NewEntry, State
 from iomt_crypt.node.forwarder import Forwarder
 from iomt_crypt.node.gate import Gate
 from iomt_crypt.node.journal import Journal
-from iomt_crypt.node.log_output import LogOutput
+from iomt_crypt.node.log_output import LogOutput, configure_logging
+from iomt_crypt.node.part import Part
 from iomt_crypt.node.pulse import Pulse, PulseWatch
 from iomt_crypt.node.recovery import adopt
 from iomt_crypt.node.route import Routes
@@ -40,6 +41,8 @@ from iomt_crypt.node.supervisor import Supervisor
 from iomt_crypt.seal import load_or_create_site_key
 
 HOUR = 3600.0
+#: Newer Pythons warn of every fork in a process with threads, as that of the tests has them.
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 class Destination:
@@ -62,6 +65,17 @@ class Destination:
         answer = self.answer(path)
         self.sent.append(path.name)
         return answer
+
+
+def _hang(lifeline_fd: int, pulse: Pulse) -> int:
+    time.sleep(600)
+    return 0
+
+
+def _fail(lifeline_fd: int, pulse: Pulse) -> int:
+    configure_logging("INFO")
+    value = "Zebedee"
+    raise ZeroDivisionError(value)
 
 
 @pytest.fixture
@@ -255,21 +269,34 @@ class TestUnexpected:
         assert [entry.id for entry in journal.claim(limit=9, lease_s=60)] == [2]
         assert {entry.id: entry.attempts for entry in journal.entries()} == {1: 1, 2: 0}
 
+    @FORKS
     def test_a_part_that_hangs_is_replaced(self, make_config, caplog):
         supervisor = Supervisor(load(make_config(1)))
-        child = supervisor._children[1]
-        child.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        supervisor._replace_if_stuck(child)
-        assert child.process.poll() is None, "it has time to start"
-        Pulse(child.pulse.write_fd).promise(-1.0)
-        process = child.process
-        supervisor._replace_if_stuck(child)
-        assert process.returncode is not None
-        assert child.process is None
-        assert child.n_crashes == 1
+        part = supervisor._forwarder
+        part.start(_hang)
+        supervisor._replace_if_stuck(part)
+        assert part.exit_status is None, "it has time to start"
+        Pulse(part.pulse.write_fd).promise(-1.0)
+        pid = part.pid
+        supervisor._replace_if_stuck(part)
+        assert not part.is_there
+        assert not Path(f"/proc/{pid}").exists()
+        assert part.n_crashes == 1
         assert "forwarder makes no progress" in caplog.text
-        for each in supervisor._children:
+        for each in (supervisor._receiver, supervisor._forwarder):
             each.pulse.close()
+
+    @FORKS
+    def test_what_nobody_foresaw_ends_a_part_and_its_values_are_not_told(self, capfd):
+        part = Part("receiver")
+        part.start(_fail)
+        assert part.wait(60)
+        assert part.exit_status == 1
+        told = capfd.readouterr().err
+        assert "unexpected ZeroDivisionError" in told
+        assert "Zebedee" not in told
+        part.give_up()
+        part.pulse.close()
 
     def test_a_promise_counts_from_when_it_was_given(self, monkeypatch):
         now = [1000.0]
