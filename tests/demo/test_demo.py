@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from clean_environment import node_interpreter
 
 from demo import __main__ as demo
 from demo import objects, samples
+from tests import fork_server
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an MR and an NM study, a copy, and a text; the demo's own folders are in ``tmp_path``."""
     monkeypatch.setattr(demo, "WORK", tmp_path / "work")
     monkeypatch.setattr(demo, "PICTURE", tmp_path / "before-after.png")
-    monkeypatch.setattr(demo.gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
+    monkeypatch.setattr(demo.gateway, "_COMMAND", fork_server.command())
     monkeypatch.setattr(samples, "_GROUPS", (objects.mr_series, objects.nuclear_medicine))
     folder = tmp_path / "studies"
     assert len(samples.ensure(folder)) == 4

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from clean_environment import node_interpreter
 from corpus import ENCRYPTED
 
 from demo import gateway, orthanc
@@ -24,6 +23,7 @@ from iomt_crypt.node.peer import Peer
 from iomt_crypt.node.sender import Sender
 from iomt_crypt.node.transport import configure_pynetdicom
 from iomt_crypt.seal import Keyring, load_identities
+from tests import fork_server
 
 pytestmark = [
     pytest.mark.peer,
@@ -72,7 +72,7 @@ class Gateway:
 def commands() -> Iterator[None]:
     """With what a server has, and not with all that is installed for the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway, "_COMMAND", (node_interpreter(), "-m", "iomt_crypt"))
+        patch.setattr(gateway, "_COMMAND", fork_server.command())
         yield
 
 

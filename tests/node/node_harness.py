@@ -23,6 +23,7 @@ from iomt_crypt.node.transport import EventSocket, abort_if_open
 from iomt_crypt.seal import HpkeIdentity, Keyring
 from tests.clean_environment import node_interpreter
 from tests.command_line import invoke
+from tests.fork_server import Fork
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -179,12 +180,16 @@ def opened(stored: Stored, identity: HpkeIdentity) -> tuple[str, bytes]:
 
 
 class Node:
-    """``iomt-crypt node run`` as a process of its own, in its own process group."""
+    """``iomt-crypt node run`` as a process of its own, in its own process group; by ``prefix`` where there is one."""
 
     def __init__(self, config: Path, *, prefix: tuple[str, ...] = ()) -> None:
-        code = "from iomt_crypt.cli import main; main()"
-        command = [*prefix, node_interpreter(), "-c", code, "node", "run", "--config", str(config)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+        arguments = ("node", "run", "--config", str(config))
+        if prefix:
+            code = "from iomt_crypt.cli import main; main()"
+            command = [*prefix, node_interpreter(), "-c", code, *arguments]
+            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+        else:
+            self.process = Fork(*arguments)
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -248,9 +253,10 @@ def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command: in this process, but for a node, which takes the signals of its process."""
     if arguments[:2] != ("node", "run"):
         return invoke(*arguments)
-    code = "from iomt_crypt.cli import main; main()"
-    command = [node_interpreter(), "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    fork = Fork(*arguments)
+    with fork.stderr:
+        text = fork.stderr.read().decode()
+    return subprocess.CompletedProcess(fork.args, fork.wait(LIMIT_S), "", text)
 
 
 def cli_json(*arguments: object) -> list[dict]:
