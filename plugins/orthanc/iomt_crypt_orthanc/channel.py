@@ -4,7 +4,8 @@
 
     length of head u32 | length of body u64 | head (JSON) | body
 
-(big endian). Both ends are ours and of one version; the lengths are bounded all the same.
+(big endian). Both ends are ours and of one version; the lengths are bounded all the same. A worker says with one byte
+that it has a message whole, before it looks into it: where that byte does not come, the message did not end it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import struct
 from typing import Any
 
 _FRAME = struct.Struct(">IQ")
+_TAKEN = b"\x06"  # ACK
 _MAX_HEAD_BYTES = 1 << 20
 _MAX_BODY_BYTES = 1 << 33
 #: What the kernel takes without waiting for the other end; it gives less where its limit is lower.
@@ -52,6 +54,17 @@ def receive(end: socket.socket) -> tuple[dict[str, Any], bytearray]:
     if not isinstance(head, dict):
         raise OSError("message without a head")
     return head, _exactly(end, body_bytes)
+
+
+def say_taken(end: socket.socket) -> None:
+    """Say that the last message is here."""
+    end.sendall(_TAKEN)
+
+
+def await_taken(end: socket.socket) -> None:
+    """Wait until the other end says that it has the last message; errors as of `receive`."""
+    if bytes(_exactly(end, 1)) != _TAKEN:
+        raise OSError("message out of turn")
 
 
 def _exactly(end: socket.socket, size: int) -> bytearray:

@@ -7,6 +7,7 @@ import queue
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,10 @@ class WorkerLost(Exception):  # noqa: N818 - a state of the pool, not an error o
 
 class NoWorker(WorkerLost):
     """There is none, and none came up."""
+
+
+class _NotTaken(WorkerLost):
+    """It was gone before it looked into the request: what was asked is not to blame, and another worker is asked."""
 
 
 class _Worker:
@@ -60,17 +65,18 @@ class _Worker:
             self.end(kill=True)
             raise
 
-    @property
-    def is_dead(self) -> bool:
-        return self._process.poll() is not None
-
     def ask(self, head: dict[str, Any], body: bytes, timeout_s: float) -> tuple[dict[str, Any], bytearray]:
+        taken = False
         try:
             self._end.settimeout(timeout_s)
             channel.send(self._end, head, body)
+            channel.await_taken(self._end)
+            taken = True
             return channel.receive(self._end)
         except (OSError, EOFError, ValueError) as error:
-            raise WorkerLost(f"a worker was lost ({type(error).__name__})") from None
+            # One that did not take it in all this time hangs; another would too, for all that is known.
+            kind = WorkerLost if taken or isinstance(error, TimeoutError) else _NotTaken
+            raise kind(f"a worker was lost ({type(error).__name__})") from None
 
     def end(self, *, kill: bool) -> None:
         self._end.close()
@@ -129,23 +135,25 @@ class Pool:
             None runs, and none came up in some seconds.
         """
         timeout_s = self._timeout_s + len(body) * _S_PER_BYTE
-        try:
+        deadline = time.monotonic() + timeout_s
+        while True:
             # Where none is running one may come up; a sender is not kept for long when none does.
-            worker = self._idle.get(timeout=timeout_s if self._n_running else min(timeout_s, _NONE_S))
-        except queue.Empty:
-            raise NoWorker("no worker is running") from None
-        if worker.is_dead:
-            # It died with nothing in hand, so the object is not to blame.
-            self._drop(worker)
-            return self.ask(head, body)
-        try:
-            answer = worker.ask(head, body, timeout_s)
-        except BaseException:
-            # A late answer must never be taken for the next one's.
-            self._drop(worker)
-            raise
-        self._idle.put(worker)
-        return answer
+            left_s = max(deadline - time.monotonic(), 0.0)
+            try:
+                worker = self._idle.get(timeout=left_s if self._n_running else min(left_s, _NONE_S))
+            except queue.Empty:
+                raise NoWorker("no worker is running") from None
+            try:
+                answer = worker.ask(head, body, timeout_s)
+            except _NotTaken:
+                self._drop(worker)
+                continue
+            except BaseException:
+                # A late answer must never be taken for the next one's.
+                self._drop(worker)
+                raise
+            self._idle.put(worker)
+            return answer
 
     def close(self) -> None:
         """End all workers; what they have in hand is finished."""

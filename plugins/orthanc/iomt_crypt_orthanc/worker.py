@@ -107,7 +107,7 @@ _ROLES: dict[str, Callable[[dict[str, Any]], ProtectRole | ReleaseRole]] = {
 
 def serve(end: socket.socket) -> None:
     """Take the settings, say whether they will do, then answer requests until the other end closes."""
-    settings, _ = channel.receive(end)
+    settings, _ = _take(end)
     try:
         role = _ROLES[settings["role"]](settings)
     except Exception as error:  # noqa: BLE001 - the host says it, and starts nothing
@@ -117,10 +117,16 @@ def serve(end: socket.socket) -> None:
     channel.send(end, role.facts())
     while True:
         try:
-            head, body = channel.receive(end)
+            head, body = _take(end)
         except EOFError:
             return
         channel.send(end, *role.handle(head, body))
+
+
+def _take(end: socket.socket) -> tuple[dict[str, Any], bytearray]:
+    message = channel.receive(end)
+    channel.say_taken(end)
+    return message
 
 
 def _test_object() -> bytes:
